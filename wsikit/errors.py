@@ -1,0 +1,78 @@
+"""Errors a user can act on: what happened, where, and what to do about it.
+
+Every error wsikit raises on purpose derives from `WsikitError`; the command line prints its
+message as one line and never a traceback. `exit_code` follows the design: 1 when work failed,
+2 when the call or the configuration is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class WsikitError(Exception):
+    """Report a failure in one line.
+
+    Args:
+        what: what is wrong, naming the file or value.
+        fix: what the user can do about it, as an imperative; empty if nothing can be done.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what, fix)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        line = f"{self.what}: {self.fix}" if self.fix else self.what
+        return " ".join(line.split())
+
+
+class UsageError(WsikitError):
+    """The call is wrong: an option, a path or a combination of them."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """The configuration is wrong: an unknown key or a value out of range."""
+
+
+class CohortError(UsageError):
+    """The cohort table is wrong: a column, an id or a label."""
+
+
+class StoreError(UsageError):
+    """The store or run cannot be used as asked: absent, foreign, or made by another recipe."""
+
+
+class SlideError(WsikitError):
+    """One slide cannot be processed; the others go on."""
+
+
+class MppError(SlideError):
+    """The slide has no usable micrometres-per-pixel value."""
+
+
+class WeightsError(UsageError):
+    """An encoder's weights are not at hand or cannot be trusted."""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """Name the valid word most like `word`, as the tail of an error message.
+
+    Args:
+        word: what the user wrote.
+        valid: every word that would have been accepted.
+
+    Returns:
+        ``did you mean 'x'?`` where one is close, else ``use one of: a, b, c``.
+    """
+    choices = sorted(valid)
+    close = get_close_matches(word, choices, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"use one of: {', '.join(choices)}"
