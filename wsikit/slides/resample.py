@@ -44,7 +44,9 @@ def area_average(
 def _weights(length: int, origin: float, ratio: float, count: int) -> csr_array:
     """Return the (count, length) matrix whose row i averages `[origin + i * ratio, + ratio)`."""
     if origin < 0 or ratio < 1 - 1e-9:
-        raise ValueError(f"area_average reads within its source and never enlarges: {origin=}, {ratio=}")
+        raise ValueError(
+            f"area_average reads within its source and never enlarges: {origin=}, {ratio=}"
+        )
     taps = math.ceil(ratio) + 1
     start = origin + np.arange(count) * ratio
     stop = np.minimum(start + ratio, length)

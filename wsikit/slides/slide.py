@@ -41,6 +41,20 @@ class Level(NamedTuple):
     downsample: tuple[float, float]
 
 
+def level_downsample(size_l0: Size, size: Size) -> tuple[float, float]:
+    """Return level-0 pixels per pixel of a level, along x and y.
+
+    A pyramid halves and drops or keeps the odd last pixel, so the ratio of two sizes is a little off;
+    where a whole number explains the sizes to within a pixel, it is the truth.
+    """
+
+    def along(full: int, reduced: int) -> float:
+        whole = round(full / reduced)
+        return float(whole) if abs(full / whole - reduced) < 1 else full / reduced
+
+    return (along(size_l0.width, size.width), along(size_l0.height, size.height))
+
+
 class Slide(ABC):
     """Read one source image in the level-0 frame.
 
@@ -109,8 +123,8 @@ class Slide(ABC):
 
         Args:
             region: a box in the level-0 frame; it may be fractional and may leave the slide.
-            mpp: wanted micrometres per pixel; None, or within 2 % of level 0, reads level 0
-                unresampled (the region's corner is then rounded to whole pixels).
+            mpp: wanted micrometres per pixel; None reads level 0. A level within 2 % of it is read
+                unresampled (the region's corner is then rounded to that level's whole pixels).
 
         Returns:
             (H, W, 3) uint8 RGB, with W = round(width * level-0 mpp / wanted mpp), H alike.
@@ -135,14 +149,17 @@ class Slide(ABC):
         return area_average(source, (x - left, y - top), ratio, Size(width, height))
 
     def scale_to(self, mpp: Mpp | None) -> tuple[float, float]:
-        """Return level-0 pixels per pixel at `mpp`; exactly 1 within 2 % of level 0.
+        """Return level-0 pixels per pixel at `mpp`; a level within 2 % of it is used as it is.
 
         Raises:
             SlideError: the slide is coarser than `mpp`; it is never upsampled.
         """
-        if mpp is None or same_mpp(self.mpp, mpp):
+        if mpp is None:
             return (1.0, 1.0)
         own = self.mpp
+        for level in self.levels:
+            if same_mpp(Mpp(own.x * level.downsample[0], own.y * level.downsample[1]), mpp):
+                return level.downsample
         scale = (mpp.x / own.x, mpp.y / own.y)
         if min(scale) < 1:
             raise SlideError(
