@@ -1,8 +1,8 @@
 """Where a patch lies: the arithmetic between the level-0 frame and the store's pixel grid.
 
 The store's image has its origin at the slide's top left corner. Its pixel `i` covers the half-open
-interval `[i * s, (i + 1) * s)` of the level-0 frame, `s` being store mpp / level-0 mpp, per axis. Patch
-`(row, col)` is the square of `patch_px` store pixels whose corner is pixel
+interval `[i * s, (i + 1) * s)` of the level-0 frame, `s` being store mpp / level-0 mpp, per axis.
+Patch `(row, col)` is the square of `patch_px` store pixels whose corner is pixel
 `(row * patch_px, col * patch_px)`. Exported level-0 coordinates are that corner rounded to the
 nearest pixel (ties up), so neighbouring patches never overlap or leave a gap.
 """

@@ -1,0 +1,1 @@
+"""Encoders: pixels in, one feature vector a patch out."""

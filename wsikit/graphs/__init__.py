@@ -1,0 +1,1 @@
+"""Graphs over the patches of one slide."""

@@ -1,0 +1,1 @@
+"""Heads: a bag of features in, slide scores and patch scores out."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, NamedTuple, Self
@@ -16,7 +16,8 @@ from typing import ClassVar, NamedTuple, Self
 import numpy as np
 
 from wsikit.errors import MppError, SlideError
-from wsikit.geometry import same_mpp
+from wsikit.geometry import SAME_MPP, round_half_up, same_mpp
+from wsikit.slides.fingerprint import fingerprint
 from wsikit.slides.resample import area_average
 from wsikit.types import Box, Mpp, Size, UInt8Image
 
@@ -27,6 +28,20 @@ MPP_ANISOTROPY = 0.10
 """Largest relative difference between mpp x and y that is believed."""
 
 WHITE = 255
+
+LARGEST_SIDE = 2**31
+"""Pixels along one side of a level beyond which its header is not believed."""
+
+READ_PX = 1 << 26
+"""Source pixels held at once while averaging down; a larger read goes block by block."""
+
+
+DAMAGED = "the file is damaged; copy it again from its source, or leave it out"
+"""What to do about a slide whose bytes are wrong."""
+
+
+class DamagedSlideError(SlideError):
+    """The file is of a known kind but broken: no other reader is tried."""
 
 
 class Level(NamedTuple):
@@ -44,15 +59,38 @@ class Level(NamedTuple):
 def level_downsample(size_l0: Size, size: Size) -> tuple[float, float]:
     """Return level-0 pixels per pixel of a level, along x and y.
 
-    A pyramid halves and drops or keeps the odd last pixel, so the ratio of two sizes is a little off;
-    where a whole number explains the sizes to within a pixel, it is the truth.
+    A pyramid halves and drops or keeps the odd last pixel, so the ratio of two sizes is a little
+    off. Where one power of two, or one whole number, explains both sides to within a pixel, that
+    is the truth.
     """
+    ratio = (size_l0.width / size.width, size_l0.height / size.height)
+    longer = ratio[0] if size.width >= size.height else ratio[1]
+    for whole in (2.0 ** round(math.log2(longer)), float(round(longer))):
+        if whole >= 1 and _explains(size_l0, size, whole):
+            return (whole, whole)
+    return ratio
 
-    def along(full: int, reduced: int) -> float:
-        whole = round(full / reduced)
-        return float(whole) if abs(full / whole - reduced) < 1 else full / reduced
 
-    return (along(size_l0.width, size.width), along(size_l0.height, size.height))
+def _explains(size_l0: Size, size: Size, downsample: float) -> bool:
+    return all(abs(full / downsample - own) < 1 for full, own in zip(size_l0, size, strict=True))
+
+
+def pyramid(sizes: Sequence[Size], name: str) -> tuple[Level, ...]:
+    """Return the levels that sizes in pixels amount to, the first being level 0.
+
+    Args:
+        sizes: (width, height) of each level, finest first.
+        name: the slide's file name, for the message.
+
+    Raises:
+        DamagedSlideError: a size is absurd.
+    """
+    for size in sizes:
+        if not all(1 <= side < LARGEST_SIDE for side in size):
+            raise DamagedSlideError(
+                f"{name}: its header states a level of {size[0]} x {size[1]} px", DAMAGED
+            )
+    return tuple(Level(size, level_downsample(sizes[0], size)) for size in sizes)
 
 
 class Slide(ABC):
@@ -63,8 +101,14 @@ class Slide(ABC):
     or processes: open the slide inside the task.
 
     Args:
-        path: the slide's file (for DICOM, any file of the series).
+        path: the slide's file (for DICOM, any file of the series or their folder).
         mpp: what the user says the level-0 mpp is; overrides the file's own.
+
+    Attributes:
+        backend: the name of the reader.
+        levels: the resolutions, finest first.
+        metadata_mpp: level-0 mpp (x, y) as the file states it, unchecked; None where it does not.
+        properties: what may leave the file (see `wsikit.slides.properties`).
     """
 
     backend: ClassVar[str]
@@ -137,22 +181,18 @@ class Slide(ABC):
         height = max(1, math.floor(region.height / scale[1] + 0.5))
         level = self.level_for(scale)
         down = self.levels[level].downsample
-        ratio = (scale[0] / down[0], scale[1] / down[1])
+        ratio = (max(1.0, scale[0] / down[0]), max(1.0, scale[1] / down[1]))
         x, y = region.x / down[0], region.y / down[1]
-        if max(abs(ratio[0] - 1), abs(ratio[1] - 1)) < 1e-9:
-            left, top = math.floor(x + 0.5), math.floor(y + 0.5)
+        if max(ratio) - 1 < 1e-9:
+            left, top = round_half_up(x), round_half_up(y)
             return self._read_padded(level, left, top, width, height)
-        left, top = math.floor(x), math.floor(y)
-        right = math.ceil(x + width * ratio[0] - 1e-9)
-        bottom = math.ceil(y + height * ratio[1] - 1e-9)
-        source = self._read_padded(level, left, top, max(1, right - left), max(1, bottom - top))
-        return area_average(source, (x - left, y - top), ratio, Size(width, height))
+        return self._read_averaged(level, (x, y), ratio, Size(width, height))
 
     def scale_to(self, mpp: Mpp | None) -> tuple[float, float]:
         """Return level-0 pixels per pixel at `mpp`; a level within 2 % of it is used as it is.
 
         Raises:
-            SlideError: the slide is coarser than `mpp`; it is never upsampled.
+            SlideError: the slide is coarser than `mpp` along an axis; it is never upsampled.
         """
         if mpp is None:
             return (1.0, 1.0)
@@ -161,12 +201,13 @@ class Slide(ABC):
             if same_mpp(Mpp(own.x * level.downsample[0], own.y * level.downsample[1]), mpp):
                 return level.downsample
         scale = (mpp.x / own.x, mpp.y / own.y)
-        if min(scale) < 1:
+        if min(scale) < 1 / (1 + SAME_MPP):
             raise SlideError(
-                f"{self.path.name}: the slide has {own.x:g} um/px, coarser than the wanted {mpp.x:g}",
+                f"{self.path.name}: the slide has {own.x:g} x {own.y:g} um/px, "
+                f"coarser than the wanted {mpp.x:g} x {mpp.y:g}",
                 "set tile.mpp to 'native' or to a coarser value",
             )
-        return scale
+        return (max(1.0, scale[0]), max(1.0, scale[1]))
 
     def level_for(self, scale: tuple[float, float]) -> int:
         """Return the coarsest level still at least as fine as `scale` level-0 pixels a pixel."""
@@ -177,6 +218,41 @@ class Slide(ABC):
             and level.downsample[1] <= scale[1] * (1 + 1e-6)
         ]
         return max(fine_enough, key=lambda i: self.levels[i].downsample[0], default=0)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256, in hex, of the content of every file that makes up the slide.
+
+        Raises:
+            SlideError: a file cannot be read.
+        """
+        return fingerprint(self.path)
+
+    def _read_averaged(
+        self, level: int, origin: tuple[float, float], ratio: tuple[float, float], size: Size
+    ) -> UInt8Image:
+        """Average a level down, in blocks that hold at most `READ_PX` source pixels each."""
+        side = math.sqrt(READ_PX)
+        cols, rows = max(1, int(side / ratio[0])), max(1, int(side / ratio[1]))
+        if size.width * ratio[0] * size.height * ratio[1] <= READ_PX:
+            cols, rows = size
+        out = np.empty((size.height, size.width, 3), np.uint8)
+        for row in range(0, size.height, rows):
+            for col in range(0, size.width, cols):
+                part = Size(min(cols, size.width - col), min(rows, size.height - row))
+                corner = (origin[0] + col * ratio[0], origin[1] + row * ratio[1])
+                block = self._average_block(level, corner, ratio, part)
+                out[row : row + part.height, col : col + part.width] = block
+        return out
+
+    def _average_block(
+        self, level: int, origin: tuple[float, float], ratio: tuple[float, float], size: Size
+    ) -> UInt8Image:
+        left, top = math.floor(origin[0] + 1e-9), math.floor(origin[1] + 1e-9)
+        right = math.ceil(origin[0] + size.width * ratio[0] - 1e-9)
+        bottom = math.ceil(origin[1] + size.height * ratio[1] - 1e-9)
+        source = self._read_padded(level, left, top, right - left, bottom - top)
+        inside = (max(0.0, origin[0] - left), max(0.0, origin[1] - top))
+        return area_average(source, inside, ratio, size)
 
     def _read_padded(self, level: int, x: int, y: int, width: int, height: int) -> UInt8Image:
         size = self.levels[level].size

@@ -1,0 +1,1 @@
+"""Stain normalisation: pure functions on uint8 arrays and their histograms."""

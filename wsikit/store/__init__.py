@@ -1,0 +1,1 @@
+"""The patch store: the only door to zarr."""

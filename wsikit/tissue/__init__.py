@@ -1,0 +1,1 @@
+"""Tell tissue from glass: pure functions on uint8 arrays."""

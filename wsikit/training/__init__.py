@@ -1,0 +1,1 @@
+"""Splits, metrics with intervals, and the fitting of heads through Lightning."""

@@ -1,0 +1,149 @@
+"""What every head must do, whatever it computes: inherit, and give a fixture `build`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from wsikit.errors import ConfigError, WsikitError
+from wsikit.heads.bag import Bag, BagScores, Head
+from wsikit.heads.standardise import Standardise
+
+FEATURES = 12
+CLASSES = 3
+
+
+def ring_bag(count: int, seed: int = 0) -> Bag:
+    """A bag whose patches lie in a grid 3 wide and whose graph is a ring."""
+    generator = torch.Generator().manual_seed(seed)
+    number = torch.arange(count)
+    pairs = {(i, (i + step) % count) for i in range(count) for step in (1, -1) if count > 1}
+    edges = torch.tensor(sorted(pairs), dtype=torch.int64).reshape(-1, 2).T
+    features = torch.randn(count, FEATURES, generator=generator)
+    return Bag(features, torch.stack([number // 3, number % 3], dim=1), edges)
+
+
+class HeadConformance:
+    """The suite; `build(in_features, classes)` makes the head under test with its defaults."""
+
+    @pytest.fixture
+    def build(self) -> Callable[[int, int], Head]:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def head(self, build: Callable[[int, int], Head]) -> Head:
+        torch.manual_seed(0)
+        return build(FEATURES, CLASSES).eval()
+
+    @pytest.mark.parametrize("count", [1, 2, 7])
+    def test_shapes(self, head: Head, count: int) -> None:
+        scores = head(ring_bag(count))
+        assert isinstance(scores, BagScores)
+        assert scores.logits.shape == (CLASSES,)
+        assert scores.patch_logits.shape == (count, CLASSES)
+        assert scores.attention.shape == (count,)
+        assert all(part.dtype == torch.float32 for part in scores)
+        assert all(part.isfinite().all() for part in scores)
+
+    @pytest.mark.parametrize("count", [1, 2, 50])
+    def test_attention_is_a_share(self, head: Head, count: int) -> None:
+        attention = head(ring_bag(count)).attention
+        assert (attention >= 0).all()
+        assert attention.sum().item() == pytest.approx(1, abs=1e-5)
+
+    def test_order_of_patches_does_not_matter(self, head: Head) -> None:
+        bag = ring_bag(11)
+        order = torch.randperm(11, generator=torch.Generator().manual_seed(3))
+        assert bag.edge_index is not None
+        moved = Bag(bag.features[order], bag.rowcol[order], order.argsort()[bag.edge_index])
+        with torch.no_grad():
+            here, there = head(bag), head(moved)
+        torch.testing.assert_close(there.logits, here.logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(there.attention, here.attention[order], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            there.patch_logits, here.patch_logits[order], rtol=1e-4, atol=1e-5
+        )
+
+    def test_every_parameter_learns(self, head: Head) -> None:
+        # In evaluation mode, so that dropout cannot silence one.
+        F.cross_entropy(head(ring_bag(30)).logits[None], torch.tensor([1])).backward()
+        silent = [
+            name
+            for name, parameter in head.named_parameters()
+            if parameter.grad is None or parameter.grad.abs().max() < 1e-9
+        ]
+        assert silent == []
+
+    def test_evaluation_is_deterministic(self, head: Head) -> None:
+        bag = ring_bag(40)
+        with torch.no_grad():
+            for first, second in zip(head(bag), head(bag), strict=True):
+                assert torch.equal(first, second)
+
+    def test_training_is_not_evaluation(self, head: Head) -> None:
+        head.train()
+        bag = ring_bag(40)
+        assert not torch.equal(head(bag).logits, head(bag).logits)
+
+    def test_saved_and_loaded_it_scores_the_same(
+        self, head: Head, build: Callable[[int, int], Head]
+    ) -> None:
+        bag = ring_bag(9)
+        fit(head, [ring_bag(20, seed).features * 5 + 3 for seed in range(3)])
+        copy = build(FEATURES, CLASSES).eval()
+        copy.load_state_dict(head.state_dict())
+        with torch.no_grad():
+            assert torch.equal(copy(bag).logits, head(bag).logits)
+
+    def test_the_scale_of_features_does_not_matter(self, head: Head) -> None:
+        bags = [ring_bag(20, seed) for seed in range(4)]
+        fit(head, [bag.features for bag in bags])
+        with torch.no_grad():
+            before = head(bags[0]).logits
+        scale = torch.logspace(-3, 3, FEATURES)
+        other = [Bag(bag.features * scale + 10 * scale, bag.rowcol, bag.edge_index) for bag in bags]
+        fit(head, [bag.features for bag in other])
+        with torch.no_grad():
+            torch.testing.assert_close(head(other[0]).logits, before, rtol=1e-3, atol=1e-4)
+
+    def test_the_graph_is_asked_for_where_it_is_used(self, head: Head) -> None:
+        bag = ring_bag(8)
+        bare = Bag(bag.features, bag.rowcol)
+        if type(head).needs_graph:
+            with pytest.raises(WsikitError, match="graph"):
+                head(bare)
+        else:
+            assert torch.equal(head(bare).logits, head(bag).logits)
+
+    def test_the_bag_is_left_alone(self, head: Head) -> None:
+        bag, same = ring_bag(8), ring_bag(8)
+        head(bag)
+        assert torch.equal(bag.features, same.features)
+        assert torch.equal(bag.rowcol, same.rowcol)
+
+    def test_says_what_a_patch_score_means(self, head: Head) -> None:
+        assert type(head).score_kind in ("probability", "attention")
+
+    @pytest.mark.parametrize("classes", [0, 1])
+    def test_one_class_is_no_choice(self, build: Callable[[int, int], Head], classes: int) -> None:
+        with pytest.raises(ConfigError, match="classes"):
+            build(FEATURES, classes)
+
+    def test_gpu_agrees(self, head: Head) -> None:
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU")
+        bag = ring_bag(30)
+        with torch.no_grad():
+            here, there = head(bag), head.to("cuda")(bag.to("cuda"))
+        np.testing.assert_allclose(there.logits.cpu(), here.logits, rtol=1e-3, atol=1e-4)
+
+
+def fit(head: Head, features: list[torch.Tensor]) -> None:
+    """Fit the head's standardisation as training does."""
+    standardise = head.standardise
+    assert isinstance(standardise, Standardise)
+    standardise.fit(features)

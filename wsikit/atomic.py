@@ -1,0 +1,82 @@
+"""Write files and folders whole or not at all: a killed job leaves nothing that looks finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from wsikit.errors import UsageError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, and rename it to `path` when the block succeeds.
+
+    The temporary file lies in the same folder, so the rename is one step. If the block fails, it is
+    removed and `path` stays as it was.
+
+    Args:
+        path: the file to write; its folder is made where absent.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        UsageError: the folder or file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror or error}",
+            "choose an output that can be written",
+        ) from error
+    finally:
+        with suppress(OSError):  # a folder that cannot be written holds nothing to remove
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file in one step and see it onto the disk.
+
+    Raises:
+        UsageError: the folder or file cannot be written.
+    """
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object in one step, keys in the order given.
+
+    Raises:
+        UsageError: the folder or file cannot be written.
+    """
+    write_bytes(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def replace_folder(staged: Path, final: Path) -> None:
+    """Move a finished folder to its place, replacing what was there.
+
+    A kill between the two renames leaves `final` absent, which is read as "not done": the work is
+    then repeated, never half believed.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists():
+        old = staged.with_name(f"{staged.name}.{uuid.uuid4().hex}.old")
+        final.rename(old)
+        staged.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        staged.rename(final)

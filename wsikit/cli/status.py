@@ -1,0 +1,60 @@
+"""`wsikit status`: what a store or run holds and what is left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def status(
+    path: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="Either folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Say what is done, empty or failed, and why.
+
+    Examples:
+
+      wsikit status store
+
+      wsikit status run --json
+    """
+    from wsikit.stages.state import state_of
+
+    state = state_of(path)
+    if as_json:
+        print(json.dumps(state, indent=1))
+    elif state["kind"] == "store":
+        _print_store(state)
+    else:
+        _print_run(state)
+
+
+def _print_store(state: dict[str, Any]) -> None:
+    tile = state["tile"]
+    print(f"store {state['path']}: patches of {tile['size']} px at {tile['mpp']} um/px")
+    for stage, counts in state["counts"].items():
+        print(f"  {stage}: {', '.join(f'{n} {word}' for word, n in sorted(counts.items()))}")
+    for slide_id, stages in state["slides"].items():
+        failures = [
+            f"{stage} failed: {entry['reason']}"
+            for stage, entry in stages.items()
+            if stage != "patches" and entry["state"] == "failed"
+        ]
+        count = "damaged" if stages["patches"] is None else f"{stages['patches']} patches"
+        print(f"  {slide_id}: {'; '.join([count, *failures])}")
+
+
+def _print_run(state: dict[str, Any]) -> None:
+    print(f"run {state['path']}: {state['method']} on {state['encoder']}")
+    print(f"  classes: {', '.join(state['classes'])}")
+    print(f"  folds fitted: {state['folds_fitted']} of {state['folds']}")
+    print(f"  predictions: {'yes' if state['predicted'] else 'not yet (wsikit train)'}")
+    print(
+        f"  slides with patch scores: {state['patch_tables']}, with heatmaps: {state['heatmaps']}"
+    )
+    print(f"  report: {'yes' if state['report'] else 'not yet (wsikit evaluate)'}")
+    for slide_id, reason in state["left_out"].items():
+        print(f"  left out: {slide_id}: {reason}")

@@ -1,0 +1,73 @@
+"""`wsikit train`: labels and features in, a run out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wsikit.cli.console import exit_code, make_progress
+from wsikit.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    OverwriteOption,
+    SetOption,
+    StoreArgument,
+    resolve,
+)
+
+
+def train(
+    store: StoreArgument,
+    labels: Annotated[
+        Path,
+        typer.Option(metavar="COHORT.csv", help="slide or slide_id, label; patient_id, split."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run.")],
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="graph_transformer or abmil.")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose features: a name or an encoder id.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=1, help="1: one split by patient; more: cross-validation.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    sets: SetOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Train a slide classifier and measure it on held-out patients.
+
+    Patients never straddle a split, and the held-out slides choose neither epoch nor threshold.
+    Killed and started again, it continues from its last epoch.
+
+    Examples:
+
+      wsikit train store --labels cohort.csv --method abmil -o run
+
+      wsikit train store --labels cohort.csv --method graph_transformer --folds 5 -o run
+    """
+    from wsikit.cli.evaluate import print_metrics
+    from wsikit.stages.evaluate import run_evaluate
+    from wsikit.stages.train import run_train
+
+    flags = {
+        "train.method": method,
+        "extract.encoder": encoder,
+        "train.folds": folds,
+        "train.epochs": epochs,
+        "seed": seed,
+    }
+    settings = resolve(config, sets, flags)
+    outcome = run_train(
+        store, labels, output, settings,
+        device=device, progress=make_progress(), overwrite=overwrite,
+    )  # fmt: skip
+    code = exit_code(outcome, "train")
+    print_metrics(run_evaluate(output))
+    raise typer.Exit(code)

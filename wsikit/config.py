@@ -1,0 +1,221 @@
+"""The configuration: YAML and `--set` in, frozen models out.
+
+Every key a recipe may hold stands here with its default and meaning; `configs/default.yaml` lists
+them for users. An unknown key is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wsikit.errors import ConfigError, nearest
+
+M = TypeVar("M", bound="Section")
+
+
+class Section(BaseModel):
+    """A group of keys. Frozen; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RgbConfig(Section):
+    """The RGB background filter."""
+
+    threshold: int = Field(200, ge=0, le=255, description="a brighter channel is background")
+    rule: Literal["any", "all"] = Field("all", description="how many channels must be bright")
+    window: int = Field(200, ge=1, le=2000, description="neighbourhood, level-0 px")
+
+
+class EntropyConfig(Section):
+    """The entropy background filter."""
+
+    cut: float = Field(15.0, ge=0, le=24, description="patches below, in bits, are background")
+
+
+class StainConfig(Section):
+    """Stain normalisation."""
+
+    method: Literal["histogram", "none"] = Field("histogram", description="how to normalise")
+    reference: str = Field("packaged", description="'packaged', or a file of histograms (.json)")
+
+
+class CodecConfig(Section):
+    """How a patch is compressed in the store."""
+
+    name: Literal["jpeg", "jpegxl", "zstd"] = Field("jpeg", description="zstd: any Zarr reader")
+    quality: int = Field(90, ge=1, le=100, description="JPEG quality")
+    subsampling: Literal["444", "422", "420"] = Field("420", description="JPEG chroma")
+
+
+class TileConfig(Section):
+    """What `wsikit tile` does."""
+
+    size: int = Field(512, ge=16, le=4096, multiple_of=8, description="patch side, store px")
+    mpp: float | Literal["native"] = Field(0.5, description="um per store px, or native")
+    filters: tuple[Literal["rgb", "entropy"], ...] = Field(
+        ("rgb",), description="a patch must pass them all"
+    )
+    min_foreground: float = Field(0.25, ge=0, le=1, description="least foreground share")
+    rgb: RgbConfig = RgbConfig()
+    entropy: EntropyConfig = EntropyConfig()
+    stain: StainConfig = StainConfig()
+    codec: CodecConfig = CodecConfig()
+    thumbnail_mpp: float = Field(16.0, gt=0, description="um per thumbnail px, about")
+
+
+class ExtractConfig(Section):
+    """What `wsikit extract` does."""
+
+    encoder: str = Field("resnet18", description="see wsikit.encoders")
+    weights: str = Field("imagenet", description="imagenet, random, or a .safetensors file")
+    batch_size: int = Field(64, ge=1, description="patches a step")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="arithmetic")
+    dtype: Literal["float16", "float32"] = Field("float16", description="stored type")
+
+
+class GraphConfig(Section):
+    """What `wsikit graph` does."""
+
+    kind: Literal["knn"] = Field("knn", description="nearest in feature space")
+    k: int = Field(8, ge=1, le=1024, description="neighbours a patch is joined to")
+
+
+class TrainConfig(Section):
+    """What `wsikit train` does."""
+
+    method: str = Field("graph_transformer", description="see wsikit.methods")
+    positive: str | None = Field(None, description="the label to detect; default: the last sorted")
+    epochs: int = Field(30, ge=1, description="at most")
+    lr: float = Field(2e-4, gt=0, description="AdamW's learning rate")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay")
+    accumulate: int = Field(4, ge=1, description="slides an optimiser step")
+    patience: int = Field(10, ge=1, description="epochs without better validation loss")
+    class_weights: Literal["balanced", "none"] = Field("balanced", description="loss weights")
+    folds: int = Field(1, ge=1, le=50, description="1: one split; more: cross-validation")
+    val_share: float = Field(0.2, gt=0, lt=1, description="of the slides not in test")
+    test_share: float = Field(0.25, gt=0, lt=1, description="of all slides, where folds is 1")
+    bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
+    head: dict[str, Any] = Field(default_factory=dict, description="the method's own options")
+
+
+class HeatmapConfig(Section):
+    """What `wsikit heatmap` does."""
+
+    score: Literal["score", "attention"] = Field("score", description="which column to show")
+    alpha: float = Field(0.45, gt=0, le=1, description="opacity of the colours")
+    formats: tuple[Literal["png", "geojson"], ...] = Field(
+        ("png", "geojson"), description="files to write"
+    )
+
+
+class Config(Section):
+    """One recipe."""
+
+    slides: tuple[str, ...] = Field((), description="slide files or folders (wsikit run)")
+    cohort: str | None = Field(None, description="CSV of slides and labels (wsikit run)")
+    output: str | None = Field(None, description="folder for store and run (wsikit run)")
+    seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
+    tile: TileConfig = TileConfig()
+    extract: ExtractConfig = ExtractConfig()
+    graph: GraphConfig = GraphConfig()
+    train: TrainConfig = TrainConfig()
+    heatmap: HeatmapConfig = HeatmapConfig()
+
+
+def load_config(path: Path | None = None, sets: Sequence[str] = ()) -> Config:
+    """Read a YAML recipe and apply overrides.
+
+    Args:
+        path: a YAML file; None means all defaults.
+        sets: overrides, each `key.path=value`, the value read as YAML.
+
+    Raises:
+        ConfigError: the file is absent or no YAML mapping, a key is unknown, a value out of range.
+    """
+    content: dict[str, Any] = {} if path is None else _read_yaml(path)
+    for override in sets:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {override}: no value given", "write --set key=value")
+        _assign(content, key.strip().split("."), _parse(value, f"--set {key}"), override)
+    return build_config(Config, content, str(path) if path else "--set")
+
+
+def build_config(model: type[M], content: Mapping[str, Any], where: str) -> M:
+    """Check a mapping against a section; see `load_config`.
+
+    Args:
+        model: the section.
+        content: its keys and values.
+        where: the file or flag the values came from, for messages.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(*_explain(model, error, where)) from None
+
+
+def packaged_config(name: str) -> Path:
+    """Return a recipe that comes with wsikit, from the wheel or from a checkout."""
+    installed = Path(str(files("wsikit"))) / "configs" / f"{name}.yaml"
+    return (
+        installed if installed.exists() else Path(__file__).parents[1] / "configs" / f"{name}.yaml"
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = _parse(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise ConfigError(f"{path}: cannot be read ({reason})", "check the path") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: not a YAML mapping of keys to values")
+    return content
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML ({' '.join(str(error).split())})") from error
+
+
+def _assign(content: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
+    *parents, last = keys
+    for key in parents:
+        content = content.setdefault(key, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"--set {override}: '{key}' is a value, not a group of keys")
+    content[last] = value
+
+
+def _explain(model: type[Section], error: ValidationError, where: str) -> tuple[str, str]:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(model, path[:-1])
+        return f"{where}: unknown key '{key}'", nearest(path[-1], known)
+    if first["type"] == "literal_error":
+        valid = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{where}: {key} is {first['input']!r}", nearest(str(first["input"]), valid)
+    return f"{where}: {key} is {first['input']!r}", first["msg"]
+
+
+def _keys_at(model: type[Section], path: Sequence[str]) -> list[str]:
+    for part in path:
+        inner = model.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, Section)):
+            return []
+        model = inner
+    return list(model.model_fields)

@@ -1,0 +1,48 @@
+"""Which heads there are, by the name a user writes."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from wsikit.errors import ConfigError, nearest
+from wsikit.heads.abmil import GatedABMIL
+from wsikit.heads.bag import Head
+from wsikit.heads.graph_transformer import GraphTransformer
+from wsikit.registry import Registry
+
+HEADS: Registry[type[Head]] = Registry("head")
+
+HEADS.register("abmil")(GatedABMIL)
+HEADS.register("graph_transformer")(GraphTransformer)
+
+
+def head_options(name: str) -> dict[str, Any]:
+    """Return a head's options and their defaults.
+
+    Raises:
+        ConfigError: there is no such head.
+    """
+    parameters = inspect.signature(HEADS[name]).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def build_head(name: str, in_features: int, classes: int, **options: Any) -> Head:
+    """Build a head by name.
+
+    Args:
+        name: a name in `HEADS`.
+        in_features: width D of a feature vector.
+        classes: number of classes.
+        **options: what to set otherwise than the head's default; see `head_options`.
+
+    Raises:
+        ConfigError: there is no such head or option, or a value is out of range.
+    """
+    known = head_options(name)
+    for option in options:
+        if option not in known:
+            raise ConfigError(f"head '{name}' has no option '{option}'", nearest(option, known))
+    build: Any = HEADS[name]  # each head has options of its own
+    head: Head = build(in_features, classes, **options)
+    return head

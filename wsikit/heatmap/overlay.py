@@ -1,0 +1,76 @@
+"""A slide's patch scores as one picture: the bare tissue, and beside it the coloured one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from wsikit.heatmap.colours import heat_lut
+from wsikit.heatmap.paint import blend, mix, score_map
+from wsikit.heatmap.scores import PatchScores
+from wsikit.heatmap.sheet import FONT, Sheet, TruthOutline, clean, count_words, fit_panel, shorten
+from wsikit.types import Mpp, UInt8Image
+
+
+def draw_overlay(
+    thumbnail: UInt8Image,
+    thumbnail_scale: tuple[float, float],
+    scores: PatchScores,
+    mpp: Mpp,
+    title: str,
+    path: Path,
+    *,
+    alpha: float = 0.45,
+    truth: TruthOutline | None = None,
+) -> None:
+    """Write a heatmap as PNG, ready to be looked at.
+
+    Args:
+        thumbnail: (h, w, 3) uint8, the whole slide, background too.
+        thumbnail_scale: level-0 px per thumbnail px along x and y.
+        scores: the slide's patches; a patch without a score stays bare.
+        mpp: micrometres per level-0 px; where x and y differ, the picture is stretched to be true.
+        title: first line of the sheet.
+        path: the PNG to write.
+        alpha: share of the colour over the tissue, 0..1.
+        truth: a known region to outline.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    panel = fit_panel(thumbnail, thumbnail_scale, mpp)
+    sheet = Sheet(panel, title)
+    sheet.picture(0, panel.image, "tissue")
+    painted = blend(panel.image, panel.scale, scores, alpha)
+    right = sheet.picture(1, painted, "tissue with patch scores")
+    words = f"{count_words(len(scores.values), 'patch')} scored; uncoloured: not scored"
+    if truth is not None:
+        found = sheet.outline(right, truth)
+        label = clean(truth.label)
+        words += f"; black line: {label}" if found else f"; no {label} in this slide"
+    sheet.scale_bar()
+    sheet.caption(words)
+    _colour_bar(sheet, scores, alpha)
+    sheet.save(path)
+
+
+def _colour_bar(sheet: Sheet, scores: PatchScores, alpha: float) -> None:
+    """Draw the colours as they look over this slide's tissue, from low at the foot to high."""
+    x, y, height = sheet.legend_box()
+    _, scored = score_map(sheet.panel.image.shape[:2], sheet.panel.scale, scores)
+    tissue = np.full(3, 255.0) if not scored.any() else sheet.panel.image[scored].mean(axis=0)
+    under = np.broadcast_to(np.rint(tissue).astype(np.uint8), (256, 3))
+    gradient = mix(np.ascontiguousarray(under), heat_lut(), alpha)[:, None, :]
+    height = min(height, 420)
+    axes = sheet.axes(x, y, 26, height)
+    axes.imshow(gradient, extent=(0, 1, 0, 1), aspect="auto", origin="lower")
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    ticks = np.linspace(0, 1, 6)
+    percent = scores.kind == "attention"
+    axes.set_yticks(ticks, [f"{t * 100:.0f}" if percent else f"{t:.1f}" for t in ticks])
+    axes.tick_params(labelsize=9, labelfontfamily=FONT, color="#1a1a1a", labelcolor="#1a1a1a")
+    words = shorten(clean(scores.shown_meaning), height / 8.5)
+    axes.set_ylabel(words, fontsize=10, fontfamily=FONT, color="#1a1a1a", parse_math=False)

@@ -1,0 +1,52 @@
+"""Numbers and names as a reader sees them."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+
+class Estimate(NamedTuple):
+    """A measured number with its 95 % confidence interval.
+
+    Attributes:
+        value: None or NaN where it could not be computed.
+        low: lower end; None where there is no interval.
+        high: upper end; None where there is no interval.
+        why: why there is no value ("only one class in this fold").
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    why: str = ""
+
+
+def number(estimate: Estimate) -> str:
+    """Write an estimate: ``0.93 (95 % CI 0.81-0.99)``, or ``n/a`` and why."""
+    value, low, high, why = estimate
+    if value is None or not math.isfinite(value):
+        return f"n/a ({why or 'not enough slides to compute it'})"
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return f"{value:.2f} (no interval)"
+    return f"{value:.2f} (95 % CI {low:.2f}\N{EN DASH}{high:.2f})"
+
+
+def share(value: float | None) -> str:
+    """Write a probability or share with two decimals, or ``n/a``."""
+    return "n/a" if value is None or not math.isfinite(value) else f"{value:.2f}"
+
+
+def clean(value: object) -> object:
+    """Replace control characters of untrusted text, which no page may hold; leave all else alone.
+
+    Markup (the page's own) and what is not text pass through.
+    """
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return "" if value is None else value
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in value
+    )

@@ -1,0 +1,212 @@
+"""Evaluate: a run's held-out predictions in, metrics.json and report.html out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+from wsikit.atomic import write_json
+from wsikit.errors import StoreError
+from wsikit.heads.registry import HEADS
+from wsikit.methods import METHODS
+from wsikit.reports.run_report import RocCurve, RunReport, SlideRow, write_report
+from wsikit.reports.text import Estimate
+from wsikit.stages.run_folder import RunFacts, RunFolder
+from wsikit.training.metrics import Interval, classification_metrics, roc_points
+
+Metrics = dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The numbers of a run, from slides that chose nothing.
+
+    Attributes:
+        pooled: over all held-out slides.
+        folds: fold -> over the slides it held out.
+    """
+
+    pooled: Metrics
+    folds: dict[str, Metrics]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what metrics.json holds."""
+        return {
+            "pooled": {name: m._asdict() for name, m in self.pooled.items()},
+            "folds": {
+                fold: {name: m._asdict() for name, m in metrics.items()}
+                for fold, metrics in self.folds.items()
+            },
+        }
+
+
+def run_evaluate(run_path: Path) -> Evaluation:
+    """Measure a run on its held-out slides, and write its metrics and report.
+
+    Args:
+        run_path: a trained run.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        StoreError: the run is unfinished or its predictions do not fit it.
+    """
+    run = RunFolder(run_path)
+    facts, config = run.facts(), run.config()
+    predictions = run.predictions()
+    held_out = predictions[predictions["split"] == "test"].reset_index(drop=True)
+    if held_out.empty:
+        raise StoreError(f"{run_path}: no held-out slide is predicted", "run wsikit train first")
+    _check(held_out, facts, run_path)
+
+    def measure(table: pd.DataFrame) -> Metrics:
+        labels, probabilities = _arrays(table, facts)
+        return classification_metrics(
+            labels, probabilities, table["patient_id"],
+            bootstrap=config.train.bootstrap, seed=config.seed,
+        )  # fmt: skip
+
+    folds = {str(fold): measure(table) for fold, table in held_out.groupby("fold")}
+    evaluation = Evaluation(measure(held_out), folds)
+    write_json(run.metrics_json, evaluation.to_json())
+    write_report(run.report_html, _report(run, facts, predictions, held_out, evaluation))
+    return evaluation
+
+
+def _check(held_out: pd.DataFrame, facts: RunFacts, run_path: Path) -> None:
+    missing = {f"prob_{c}" for c in facts.classes} - set(held_out.columns)
+    unknown = set(held_out["label"]) - set(facts.classes)
+    if missing or unknown:
+        what = f"lacks {sorted(missing)[0]}" if missing else f"has the label {sorted(unknown)[0]!r}"
+        raise StoreError(f"{run_path}: predictions.csv {what}", "run wsikit predict again")
+
+
+def _arrays(table: pd.DataFrame, facts: RunFacts) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    labels = np.array([facts.classes.index(label) for label in table["label"]])
+    return labels, table[[f"prob_{c}" for c in facts.classes]].to_numpy(np.float64)
+
+
+def _report(
+    run: RunFolder,
+    facts: RunFacts,
+    predictions: pd.DataFrame,
+    held_out: pd.DataFrame,
+    evaluation: Evaluation,
+) -> RunReport:
+    positive = facts.classes[-1] if len(facts.classes) == 2 else None
+    labels, probabilities = _arrays(held_out, facts)
+    curves = []
+    if positive is not None:
+        for fold, table in held_out.groupby("fold"):
+            curves += _curve(f"fold {fold}", table, facts, evaluation.folds[str(fold)])
+    pooled = _curve("all held-out slides", held_out, facts, evaluation.pooled) if positive else []
+    return RunReport(
+        title=run.path.resolve().name,
+        summary=_summary(facts, held_out),
+        classes=facts.classes,
+        positive=positive,
+        pooled=_estimates(evaluation.pooled),
+        per_fold={f"fold {f}": _estimates(m) for f, m in evaluation.folds.items()},
+        roc=curves if len(curves) > 1 else [],
+        roc_pooled=pooled[0] if pooled else None,
+        confusion=confusion_matrix(
+            labels, probabilities.argmax(axis=1), labels=range(len(facts.classes))
+        ),
+        slides=_rows(run, facts, predictions, positive),
+        notes=_notes(run, facts, positive),
+    )
+
+
+def _estimates(metrics: Metrics) -> dict[str, Estimate]:
+    why = "undefined with these slides"
+    return {
+        name.replace("_", " "): Estimate(m.value, m.low, m.high, "" if m.value is not None else why)
+        for name, m in metrics.items()
+    }
+
+
+def _curve(name: str, table: pd.DataFrame, facts: RunFacts, metrics: Metrics) -> list[RocCurve]:
+    labels, probabilities = _arrays(table, facts)
+    points = roc_points(labels == 1, probabilities[:, 1])
+    if points is None:
+        return []
+    return [RocCurve(name, points.fpr, points.tpr, Estimate(*metrics["auc"]))]
+
+
+def _summary(facts: RunFacts, held_out: pd.DataFrame) -> dict[str, str]:
+    counts = held_out["label"].value_counts()
+    return {
+        "method": f"{facts.method}: {METHODS[facts.method].summary}",
+        "encoder": facts.encoder_id,
+        "patches": f"{facts.tile_recipe['size']} px at {facts.tile_recipe['mpp']} um/px",
+        "held-out slides": ", ".join(f"{counts.get(c, 0)} {c}" for c in facts.classes),
+        "patients": str(held_out["patient_id"].nunique()),
+        "folds": str(facts.folds),
+        "seed": str(facts.seed),
+        "wsikit": facts.versions["wsikit"],
+    }
+
+
+def _rows(
+    run: RunFolder, facts: RunFacts, predictions: pd.DataFrame, positive: str | None
+) -> list[SlideRow]:
+    rows = []
+    for known in predictions.to_dict("records"):
+        slide_id = known["slide_id"]
+        picture = run.heatmaps / f"{slide_id}.png"
+        geojson = run.heatmaps / f"{slide_id}.geojson"
+        parquet = run.patches / f"{slide_id}.parquet"
+        fold = str(known["fold"])
+        rows.append(
+            SlideRow(
+                slide_id=slide_id,
+                state="done",
+                patient_id=known["patient_id"] or None,
+                label=known["label"] or None,
+                predicted=known["pred"],
+                probability=float(known[f"prob_{positive or known['pred']}"]),
+                fold=int(float(fold)) if fold else None,
+                split=known["split"] or None,
+                patches=pyarrow.parquet.read_metadata(parquet).num_rows
+                if parquet.exists()
+                else None,
+                heatmap=picture if picture.exists() else None,
+                links={"GeoJSON for QuPath": geojson} if geojson.exists() else {},
+            )
+        )
+    rows += [SlideRow(i, "failed", reason) for i, reason in sorted(facts.dropped.items())]
+    return rows
+
+
+def _notes(run: RunFolder, facts: RunFacts, positive: str | None) -> list[str]:
+    kind = HEADS[METHODS[facts.method].head].score_kind
+    split = (
+        "Each slide was scored by a model that saw no slide of the same patient"
+        if facts.folds > 1
+        else "Held-out slides come from patients that no training or validation slide belongs to"
+    )
+    notes = [
+        f"{split}; epochs were chosen on separate validation patients, never on held-out slides.",
+        "Intervals are 95 % percentile intervals from a bootstrap over patients. They say how much"
+        " the figure would vary with other patients of the same kind, not how it would fare at"
+        " another hospital.",
+        f"A patch score is the {kind} that the slide's classifier gives the patch alone"
+        + (f", of being {positive}." if positive else "."),
+        "For research use. Not a medical device; no diagnosis may rest on it.",
+    ]
+    if "-random-" in facts.encoder_id:
+        notes.append(
+            "The encoder's weights are random, not trained: features are good enough for a"
+            " demonstration, not for a study."
+        )
+    if facts.dropped:
+        notes.append(f"{len(facts.dropped)} slides took no part; each is listed with its reason.")
+    return notes

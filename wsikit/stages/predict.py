@@ -1,0 +1,175 @@
+"""Predict: a run and a store in, slide predictions and patch scores out.
+
+A slide that a fold held out is scored by that fold's model alone; a slide the run has never seen
+by the mean over all folds. So no held-out slide is scored by a model that was trained on it; where
+a slide was only ever trained on, its split says so.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wsikit.atomic import write_bytes
+from wsikit.errors import StoreError, WsikitError
+from wsikit.stages.bags import bag_loader
+from wsikit.stages.extract import choose_device
+from wsikit.stages.progress import Outcome, Progress, Silent
+from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
+from wsikit.stages.run_heads import trained_heads
+from wsikit.stages.slide_loop import chosen_slides
+from wsikit.store.recipe import differences
+from wsikit.store.store import Store
+from wsikit.store.stored_slide import StoredSlide
+from wsikit.training.predict import BagPrediction, predict_bag
+from wsikit.types import FloatArray
+
+STAGE = "predict"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a run knows of a slide.
+
+    Attributes:
+        folds: the folds whose models may score it.
+        row: patient_id, label, fold and split, as far as they are known.
+    """
+
+    folds: Sequence[int]
+    row: Mapping[str, str]
+
+
+def run_predict(
+    store_path: Path,
+    run_path: Path,
+    out: Path | None = None,
+    *,
+    device: str = "auto",
+    slide_ids: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Score every slide of a store with a trained run.
+
+    Args:
+        store_path: a store with the run's features, and graphs where the method needs them.
+        run_path: the run.
+        out: receives `predictions.csv` and `patches/`; default the run's own folder.
+        device: `auto`, `cpu` or `cuda`.
+        slide_ids: only these; default all that are tiled.
+        progress: told of each slide.
+
+    Returns:
+        What became of each slide.
+
+    Raises:
+        StoreError: the store was tiled by another recipe than the run's, or a part is missing.
+    """
+    progress = progress or Silent()
+    store, run = Store(store_path), RunFolder(run_path)
+    facts = run.facts()
+    _check_recipe(store, facts)
+    heads = trained_heads(run, facts)
+    on = choose_device(device)
+    for head in heads:
+        head.to(on).eval()
+    splits = run.splits()
+    folder = RunFolder(out or run_path)
+    load = bag_loader(store, facts.encoder_id, facts.graph_id)
+    chosen = chosen_slides(store, slide_ids)
+    outcome, rows = Outcome(), []
+    progress.start(STAGE, len(chosen))
+    for slide_id in chosen:
+        standing = _standing(splits, slide_id, facts.folds)
+        try:
+            bag = load(slide_id)
+            scores = [predict_bag(heads[f], slide_id, bag, on) for f in standing.folds]
+            mean = _mean(scores)
+            _write_patches(
+                folder.patches / f"{slide_id}.parquet", store.slide(slide_id), mean, facts
+            )
+        except (WsikitError, OSError) as error:
+            outcome.failed[slide_id] = str(error)
+            progress.advance(f"{slide_id}: FAILED: {error}")
+            continue
+        row = prediction_row(slide_id, standing.row, mean.probabilities, facts.classes)
+        rows.append(row)
+        outcome.done.append(slide_id)
+        progress.advance(f"{slide_id}: {row['pred']}")
+    progress.finish()
+    if rows:
+        write_table(folder.predictions_csv, pd.DataFrame(rows))
+    return outcome
+
+
+def prediction_row(
+    slide_id: str, known: Mapping[str, str], probabilities: FloatArray, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Return one line of predictions.csv; the predicted class is the most probable one."""
+    names = ("patient_id", "label", "fold", "split")
+    row: dict[str, Any] = {"slide_id": slide_id, **{n: known.get(n, "") for n in names}}
+    row["pred"] = classes[int(np.argmax(probabilities))]
+    row |= {f"prob_{c}": float(p) for c, p in zip(classes, probabilities, strict=True)}
+    return row
+
+
+def _check_recipe(store: Store, facts: RunFacts) -> None:
+    changed = differences(facts.tile_recipe, store.tile_recipe)
+    decisive = [c for c in changed if not c.startswith(("codec", "thumbnail"))]
+    if decisive:
+        raise StoreError(
+            f"{store.path}: tiled otherwise than the run's slides ({'; '.join(decisive)})",
+            "tile with the run's config.yaml",
+        )
+
+
+def _standing(splits: pd.DataFrame, slide_id: str, folds: int) -> Standing:
+    mine = splits[splits["slide_id"] == slide_id]
+    if mine.empty:
+        return Standing(range(folds), {})
+    held_out = mine[mine["split"] == "test"]
+    best = (held_out if len(held_out) else mine).iloc[0]
+    row = {name: str(best[name]) for name in ("patient_id", "label", "fold", "split")}
+    return Standing([int(best["fold"])], row)
+
+
+def _mean(scores: Sequence[BagPrediction]) -> BagPrediction:
+    if len(scores) == 1:
+        return scores[0]
+    return BagPrediction(
+        scores[0].slide_id,
+        np.mean([s.probabilities for s in scores], axis=0, dtype=np.float32),
+        np.mean([s.patch_probabilities for s in scores], axis=0, dtype=np.float32),
+        np.mean([s.attention for s in scores], axis=0, dtype=np.float32),
+    )
+
+
+def _write_patches(
+    path: Path, slide: StoredSlide, prediction: BagPrediction, facts: RunFacts
+) -> None:
+    width, height = slide.grid.side_l0()
+    index, probabilities = slide.patches, prediction.patch_probabilities
+    shown = (
+        len(facts.classes) - 1 if len(facts.classes) == 2 else np.argmax(prediction.probabilities)
+    )
+    table = pd.DataFrame(
+        {
+            "x": index.x,
+            "y": index.y,
+            "width": np.int32(width),
+            "height": np.int32(height),
+            "score": probabilities[:, shown],
+            "attention": prediction.attention,
+            **{f"prob_{c}": probabilities[:, n] for n, c in enumerate(facts.classes)},
+        }
+    )
+    table.attrs = {"score": f"probability of {facts.classes[int(shown)]}"}
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_bytes(path, buffer.getvalue())

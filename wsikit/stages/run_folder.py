@@ -1,0 +1,160 @@
+"""The run: one training's config, split, weights, metrics and predictions, as a folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from wsikit.atomic import write_bytes, write_json
+from wsikit.config import Config, build_config
+from wsikit.errors import StoreError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What must be known to use a run again; kept in `provenance.json`.
+
+    Attributes:
+        recipe_id: identity of everything that decides the weights.
+        method: name of the method.
+        classes: the labels, the positive one last.
+        encoder_id: the features it was trained on.
+        graph_id: the graphs it was trained on; None where the head needs none.
+        in_features: width of a feature.
+        folds: number of folds.
+        seed: of splits, initial weights and order.
+        tile_recipe: how the patches were made.
+        versions: of wsikit and the libraries that decide the numbers.
+        dropped: slide id -> why it took no part.
+    """
+
+    recipe_id: str
+    method: str
+    classes: tuple[str, ...]
+    encoder_id: str
+    graph_id: str | None
+    in_features: int
+    folds: int
+    seed: int
+    tile_recipe: Mapping[str, Any]
+    versions: Mapping[str, str]
+    dropped: Mapping[str, str]
+
+
+class RunFolder:
+    """Name the files of a run and read what others wrote.
+
+    Args:
+        path: the run's directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.splits_csv = path / "split.csv"
+        self.predictions_csv = path / "predictions.csv"
+        self.metrics_json = path / "metrics.json"
+        self.report_html = path / "report.html"
+        self.patches = path / "patches"
+        self.heatmaps = path / "heatmaps"
+
+    def fold(self, fold: int) -> Path:
+        """Return the folder of one fold's weights."""
+        return self.path / "folds" / str(fold)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a training was started here."""
+        return (self.path / "provenance.json").exists()
+
+    def trained(self, folds: int) -> bool:
+        """Whether every fold is fitted and the held-out slides are predicted."""
+        fitted = all((self.fold(fold) / "fit.json").exists() for fold in range(folds))
+        return fitted and self.predictions_csv.exists()
+
+    def clear(self) -> None:
+        """Remove an earlier run's files, and nothing else that lies in the folder."""
+        for folder in (self.path / "folds", self.patches, self.heatmaps):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.predictions_csv, self.metrics_json, self.report_html, self.splits_csv):
+            file.unlink(missing_ok=True)
+
+    def begin(self, config: Config, facts: RunFacts) -> None:
+        """Write what is known before training.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            write_bytes(self.path / "config.yaml", resolved.encode())
+            write_json(self.path / "provenance.json", {"schema": SCHEMA, **asdict(facts)})
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: cannot write here ({error.strerror})",
+                "choose a writable folder with -o",
+            ) from error
+
+    def facts(self) -> RunFacts:
+        """Read the run's facts.
+
+        Raises:
+            StoreError: this is no run folder.
+        """
+        path = self.path / "provenance.json"
+        try:
+            content = json.loads(path.read_bytes())
+            schema = content.pop("schema")
+            if schema != SCHEMA:
+                raise StoreError(f"{path}: made by another wsikit (schema {schema})", "train again")
+            content["classes"] = tuple(content["classes"])
+            return RunFacts(**content)
+        except FileNotFoundError:
+            raise StoreError(
+                f"{self.path}: no run here (provenance.json is missing)",
+                "make one with wsikit train",
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{path}: not the description of a run", "train again") from error
+
+    def config(self) -> Config:
+        """Read the run's resolved configuration."""
+        path = self.path / "config.yaml"
+        try:
+            content = yaml.safe_load(path.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise StoreError(f"{path}: cannot be read", "train again") from error
+        return build_config(Config, content, str(path))
+
+    def splits(self) -> pd.DataFrame:
+        """Read which slide stood where: columns fold, slide_id, split."""
+        return self._table(self.splits_csv, "wsikit train")
+
+    def predictions(self) -> pd.DataFrame:
+        """Read the predictions; missing text is empty."""
+        return self._table(self.predictions_csv, "wsikit predict")
+
+    def _table(self, path: Path, command: str) -> pd.DataFrame:
+        try:
+            text = {"slide_id": str, "patient_id": str, "label": str, "pred": str, "split": str}
+            table = pd.read_csv(path, dtype=text, keep_default_na=False)
+        except FileNotFoundError:
+            raise StoreError(f"{path}: not there yet", f"run {command} first") from None
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be read", f"run {command} again") from error
+        return table
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV in one step, floats with six significant digits."""
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_bytes(path, text.encode())

@@ -1,0 +1,42 @@
+"""Find a store's features and graphs by the short names a user writes."""
+
+from __future__ import annotations
+
+from wsikit.errors import StoreError, nearest
+from wsikit.store.store import Store
+
+
+def find_encoder_id(store: Store, name: str) -> str:
+    """Return the id of the stored features that `name` means.
+
+    Args:
+        store: an open store.
+        name: an encoder's name, like `resnet18`, or a whole encoder id.
+
+    Raises:
+        StoreError: no slide has such features, or the name fits several ids.
+    """
+    ids = store.encoder_ids()
+    if name in ids:
+        return name
+    fitting = sorted(i for i in ids if i.startswith(f"{slug(name)}-"))
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise StoreError(
+            f"{store.path}: '{name}' has features by several weights ({', '.join(fitting)})",
+            "name one of these ids with --encoder",
+        )
+    if ids:
+        raise StoreError(f"{store.path}: no features by '{name}'", nearest(name, ids))
+    raise StoreError(f"{store.path}: no features yet", "run wsikit extract first")
+
+
+def slug(name: str) -> str:
+    """Return an encoder's name as it begins its id: `timm:vit_base` -> `timm_vit_base`."""
+    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+
+
+def graph_id(kind: str, k: int, encoder_id: str) -> str:
+    """Return the id of a graph: its kind, its k and the features it is built on."""
+    return f"{kind}{k}-{encoder_id}"

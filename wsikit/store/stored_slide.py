@@ -1,0 +1,219 @@
+"""Read one slide of a store: its patches, thumbnail, features and graphs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError
+
+from wsikit.errors import StoreError
+from wsikit.geometry import PatchGrid
+from wsikit.types import FloatArray, Mpp, Size, UInt8Image
+
+WHITE = 255
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, GroupNotFoundError)
+"""What zarr raises for a group or array that is absent or damaged."""
+
+
+@dataclass(frozen=True)
+class PatchIndex:
+    """The foreground patches of a slide, in the order their chunks lie on disk.
+
+    Attributes:
+        x: (N,) int32, left edge in level-0 px.
+        y: (N,) int32, top edge in level-0 px.
+        row: (N,) int32, row in the slide's patch grid.
+        col: (N,) int32, column in the slide's patch grid.
+        foreground: (N,) float32, share of foreground pixels, 0..1.
+        entropy: (N,) float32, sum of the three channels' entropies in bits, 0..24.
+    """
+
+    x: NDArray[np.int32]
+    y: NDArray[np.int32]
+    row: NDArray[np.int32]
+    col: NDArray[np.int32]
+    foreground: FloatArray
+    entropy: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def rowcol(self) -> NDArray[np.int64]:
+        """(N, 2) int64, row and column."""
+        return np.stack([self.row, self.col], axis=1).astype(np.int64)
+
+    @property
+    def xy_l0(self) -> NDArray[np.int32]:
+        """(N, 2) int32, top left corner in level-0 px."""
+        return np.stack([self.x, self.y], axis=1)
+
+
+class StoredSlide:
+    """Open one slide's Zarr group for reading.
+
+    Args:
+        path: the slide's `.zarr` directory.
+        slide_id: its id, for messages.
+
+    Raises:
+        StoreError: the group is damaged or was not made by wsikit.
+    """
+
+    def __init__(self, path: Path, slide_id: str) -> None:
+        self.path = path
+        self.slide_id = slide_id
+        try:
+            self._group = zarr.open_group(path, mode="r")
+            self.attributes = cast(dict[str, Any], self._group.attrs.asdict()["wsikit"])
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self.path}: the stored slide cannot be read ({error})",
+            "tile it again with --overwrite",
+        )
+
+    @cached_property
+    def patches(self) -> PatchIndex:
+        """The slide's foreground patches.
+
+        Raises:
+            StoreError: the index is damaged.
+        """
+        try:
+            return PatchIndex(
+                **{
+                    f.name: np.asarray(self._array(f"patches/{f.name}")[:])
+                    for f in fields(PatchIndex)
+                }
+            )
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    @cached_property
+    def _image(self) -> zarr.Array[Any]:
+        try:
+            return self._array("0")
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        return cast("zarr.Array[Any]", self._group[name])
+
+    @property
+    def recipe_id(self) -> str:
+        """Identity of the recipe that made the patches."""
+        return str(self.attributes["recipe_id"])
+
+    @property
+    def grid(self) -> PatchGrid:
+        """The patch grid over the slide."""
+        scale = self.attributes["scale"]
+        return PatchGrid(
+            Size(*self.attributes["size_l0"]),
+            (float(scale[0]), float(scale[1])),
+            int(self.attributes["patch_px"]),
+        )
+
+    @property
+    def mpp(self) -> Mpp:
+        """Micrometres per store pixel, the true value."""
+        return Mpp(*self.attributes["mpp"])
+
+    @property
+    def mpp_l0(self) -> Mpp:
+        """Micrometres per level-0 pixel."""
+        return Mpp(*self.attributes["mpp_l0"])
+
+    def read_patch(self, index: int) -> UInt8Image:
+        """Return patch `index` as (size, size, 3) uint8, white where it overhangs the slide.
+
+        Raises:
+            StoreError: the chunk is damaged.
+        """
+        size = self.grid.patch_px
+        y, x = int(self.patches.row[index]) * size, int(self.patches.col[index]) * size
+        try:
+            block = np.asarray(self._image[:, y : y + size, x : x + size])
+        except _DAMAGE as error:
+            raise StoreError(
+                f"{self.path.name}: patch at row {self.patches.row[index]}, column "
+                f"{self.patches.col[index]} cannot be decoded ({error})",
+                "tile the slide again with --overwrite",
+            ) from error
+        pixels = block.transpose(1, 2, 0)
+        if pixels.shape[:2] == (size, size):
+            return np.ascontiguousarray(pixels)
+        whole = np.full((size, size, 3), WHITE, np.uint8)
+        whole[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return whole
+
+    def thumbnail(self) -> UInt8Image:
+        """Return the whole slide, background too, as (h, w, 3) uint8; not stain-normalised."""
+        return np.ascontiguousarray(np.asarray(self._array("thumbnail")[:]).transpose(1, 2, 0))
+
+    @property
+    def thumbnail_scale(self) -> tuple[float, float]:
+        """Level-0 pixels per thumbnail pixel along x and y."""
+        x, y = self.attributes["thumbnail_scale"]
+        return (float(x), float(y))
+
+    def encoder_ids(self) -> list[str]:
+        """List the encoders whose features are stored, sorted."""
+        return self._members("features")
+
+    def graph_ids(self) -> list[str]:
+        """List the graphs that are stored, sorted."""
+        return self._members("graphs")
+
+    def _members(self, group: str) -> list[str]:
+        folder = self.path / group
+        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+    def features(self, encoder_id: str) -> NDArray[np.floating[Any]]:
+        """Return (N, D) float16 or float32 features, one row a patch in index order.
+
+        Raises:
+            StoreError: there are none by that encoder, or they do not match the patches.
+        """
+        array = self._derived(f"features/{encoder_id}", "wsikit extract")
+        if array.shape[0] != len(self.patches):
+            raise StoreError(
+                f"{self.path.name}: {array.shape[0]} features for {len(self.patches)} patches",
+                "run wsikit extract with --overwrite",
+            )
+        return cast("NDArray[np.floating[Any]]", np.asarray(array[:]))
+
+    def graph(self, graph_id: str) -> tuple[NDArray[np.int64], FloatArray]:
+        """Return a graph: edge_index (2, E) int64 and distance (E,) float32.
+
+        Raises:
+            StoreError: there is none by that id.
+        """
+        edges = np.asarray(self._derived(f"graphs/{graph_id}/edge_index", "wsikit graph")[:])
+        distance = np.asarray(self._derived(f"graphs/{graph_id}/distance", "wsikit graph")[:])
+        return edges, distance
+
+    def derived_attributes(self, name: str) -> dict[str, Any]:
+        """Return what is recorded about `features/<id>` or `graphs/<id>`; empty if absent."""
+        try:
+            return dict(self._group[name].attrs.asdict())
+        except (KeyError, NodeNotFoundError):
+            return {}
+
+    def _derived(self, name: str, command: str) -> zarr.Array[Any]:
+        try:
+            return self._array(name)
+        except (KeyError, NodeNotFoundError, ArrayNotFoundError):
+            raise StoreError(
+                f"slide '{self.slide_id}' has no {name}", f"make it with {command}"
+            ) from None

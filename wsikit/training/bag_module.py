@@ -1,0 +1,146 @@
+"""Train a head on one bag a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from wsikit.errors import WsikitError
+from wsikit.heads.bag import Head
+from wsikit.training.bags import LabelledBag
+from wsikit.training.metrics import auc
+
+
+class BagModule(L.LightningModule):
+    """Wrap a head with a loss, an optimiser and what is measured each epoch.
+
+    The loss is cross-entropy times the weight of the bag's class. (Passing the weights to
+    `cross_entropy` would do nothing: its mean divides by them again, and a batch is one bag.)
+    Logs `train_loss`, `val_loss` and, where validation has two classes, `val_auc` every epoch.
+
+    Args:
+        head: the network.
+        lr: AdamW's step size (Loshchilov and Hutter 2019).
+        weight_decay: AdamW's.
+        class_weights: one factor a class; None for 1 throughout.
+        seed: random numbers of a step (dropout) follow from it, the epoch and the step alone, so
+            that a resumed fit draws what an undisturbed one would have drawn.
+
+    Attributes:
+        val_auc: of the last validation, in full precision (Lightning logs float32); None where
+            validation has one class.
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        lr: float,
+        weight_decay: float,
+        class_weights: Sequence[float] | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.head = head
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.class_weights = class_weights
+        self.seed = seed
+        self.val_auc: float | None = None
+        self._val_labels: list[int] = []
+        self._val_probabilities: list[Tensor] = []
+
+    def training_step(self, batch: LabelledBag, batch_idx: int) -> Tensor:
+        """Return the loss of one bag.
+
+        Raises:
+            WsikitError: the loss is not finite.
+        """
+        seed_device(step_seed(self.seed, self.current_epoch, batch_idx), self.device)
+        loss = self._loss(self.head(batch.bag).logits, batch)
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the scores of the epoch before."""
+        self._val_labels.clear()
+        self._val_probabilities.clear()
+
+    def validation_step(self, batch: LabelledBag, batch_idx: int) -> None:
+        """Score one bag of the validation side.
+
+        Raises:
+            WsikitError: the loss is not finite.
+        """
+        logits = self.head(batch.bag).logits
+        loss = self._loss(logits, batch)
+        self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=1)
+        self._val_labels.append(batch.label)
+        self._val_probabilities.append(torch.softmax(logits.float(), dim=-1).cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the area under the ROC curve, where it is defined."""
+        self.val_auc = auc(self._val_labels, torch.stack(self._val_probabilities).numpy())
+        if self.val_auc is not None:
+            self.log("val_auc", self.val_auc)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW over all parameters."""
+        return torch.optim.AdamW(self.head.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+
+    def transfer_batch_to_device(
+        self, batch: LabelledBag, device: torch.device, dataloader_idx: int
+    ) -> LabelledBag:
+        """Move the bag; Lightning cannot take a frozen dataclass apart."""
+        return batch._replace(bag=batch.bag.to(device))
+
+    def _loss(self, logits: Tensor, batch: LabelledBag) -> Tensor:
+        target = torch.tensor(batch.label, device=logits.device)
+        weight = 1.0 if self.class_weights is None else self.class_weights[batch.label]
+        loss = functional.cross_entropy(logits.float(), target) * weight
+        if not torch.isfinite(loss):
+            raise WsikitError(
+                f"the loss of slide '{batch.slide_id}' is not finite in epoch "
+                f"{self.current_epoch + 1}",
+                "lower train.lr, or check that slide's features",
+            )
+        return loss
+
+
+def balanced_weights(labels: Sequence[int], classes: int) -> list[float]:
+    """Weigh classes so that each adds the same to the loss: N / (classes * count).
+
+    Args:
+        labels: class numbers of the training side.
+        classes: how many classes there are.
+
+    Raises:
+        WsikitError: a class has no slide, so its weight would be infinite.
+    """
+    counts = np.bincount(np.asarray(labels, dtype=np.int64), minlength=classes)
+    if not counts.all():
+        raise WsikitError(
+            f"class number {int(counts.argmin())} has no training slide",
+            "split the cohort so that every class is in train",
+        )
+    return [float(len(labels) / (classes * count)) for count in counts]
+
+
+def seed_device(seed: int, device: torch.device) -> None:
+    """Seed what a head draws from on `device`.
+
+    `torch.manual_seed` seeds every kind of accelerator there is, and for each not yet in use
+    records a stack trace: 2 ms, every step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """Mix three numbers into one seed; neighbours give unrelated random numbers."""
+    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,239 @@
+"""Fit a head to labelled bags, best epoch by validation, resumable after a kill at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from wsikit.errors import CohortError, ConfigError, StoreError
+from wsikit.heads.bag import Head
+from wsikit.training.bag_module import BagModule, balanced_weights
+from wsikit.training.bags import BagDataset, EpochSampler, LabelledBag, collate_single
+from wsikit.training.device import resolve_device
+from wsikit.training.fit_folder import FitFolder, load_weights
+from wsikit.training.fit_options import FitOptions
+from wsikit.training.fit_record import FitRecord, Progress
+from wsikit.training.quiet import quiet_lightning
+
+__all__ = ["FitOptions", "FitResult", "fit_head"]
+
+
+class FitResult(NamedTuple):
+    """How a fit went.
+
+    Attributes:
+        best_epoch: the epoch whose weights were kept, from 1.
+        epochs_run: how many were run.
+        val_loss: of the best epoch.
+        val_auc: of the best epoch; None where validation has one class.
+        seconds: spent training, over all attempts.
+    """
+
+    best_epoch: int
+    epochs_run: int
+    val_loss: float
+    val_auc: float | None
+    seconds: float
+
+
+@runtime_checkable
+class Standardise(Protocol):
+    """A submodule that learns the features' mean and spread before training."""
+
+    fit: Callable[[Iterable[Tensor]], object]
+
+
+def fit_head(
+    head: Head,
+    train: BagDataset,
+    val: BagDataset,
+    options: FitOptions,
+    folder: Path,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Train a head and leave the best epoch's weights in it and in `folder`.
+
+    On a CPU the outcome depends on the head's initial weights, the bags and `options` alone: killed
+    at any moment and called again, it ends in the same `head.safetensors`, byte for byte. A
+    finished folder is returned without training. Where the head has a submodule `standardise`
+    with `fit`, that sees the training bags first, and those only.
+
+    Args:
+        head: made the same way on every call for one folder; changed in place, and left on the CPU
+            in evaluation mode.
+        train: bags to learn from.
+        val: bags that choose the best epoch; never those of a test fold.
+        options: settings.
+        folder: receives `head.safetensors`, `history.csv` and, last, `fit.json`.
+        progress: called with (epoch, epochs, metrics) after each epoch is saved.
+
+    Raises:
+        CohortError: a side is empty, or a class has no training slide.
+        StoreError: the folder holds another fit, or a damaged one.
+        WsikitError: the loss is not finite.
+    """
+    recipe = _recipe(head, train, val, options)
+    files = FitFolder(folder)
+    done = files.read_summary()
+    if done is not None:
+        return _finished(head, files, done, recipe)
+    record = FitRecord(files, recipe, options.epochs, options.patience, progress)
+    resumes = _restore(record, files)
+    if not record.done:
+        _train(head, train, val, options, record, resumes)
+    return _finish(head, files, record, options)
+
+
+def _train(
+    head: Head,
+    train: BagDataset,
+    val: BagDataset,
+    options: FitOptions,
+    record: FitRecord,
+    resumes: bool,
+) -> None:
+    device = resolve_device(options.device)
+    if device.type == "cpu" and options.precision == "16-mixed":
+        raise ConfigError("train.precision 16-mixed needs a GPU", "use bf16-mixed or 32-true")
+    standardise = getattr(head, "standardise", None)
+    if not resumes and isinstance(standardise, Standardise):
+        standardise.fit(train[index].bag.features for index in range(len(train)))
+    module = BagModule(
+        head.train(),
+        lr=options.lr,
+        weight_decay=options.weight_decay,
+        class_weights=_class_weights(train, val, options),
+        seed=options.seed,
+    )
+    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
+    with quiet_lightning(), torch.random.fork_rng(devices=gpus):
+        trainer = _trainer(options, device, record)
+        trainer.fit(
+            module,
+            _loader(train, EpochSampler(len(train), options.seed)),
+            _loader(val, None),
+            ckpt_path=record.folder.checkpoint if resumes else None,
+            weights_only=True,
+        )
+
+
+def _trainer(options: FitOptions, device: torch.device, record: FitRecord) -> L.Trainer:
+    return L.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision=options.precision,
+        # One process, also inside a SLURM or MPI job, whose variables Lightning would follow.
+        plugins=[LightningEnvironment()],
+        max_epochs=options.epochs,
+        accumulate_grad_batches=options.accumulate,
+        callbacks=[record],
+        logger=False,
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=record.folder.path,
+    )
+
+
+def _loader(bags: BagDataset, sampler: EpochSampler | None) -> DataLoader[LabelledBag]:
+    return DataLoader(
+        bags,
+        batch_size=1,
+        sampler=sampler,
+        collate_fn=collate_single,
+        num_workers=0,
+    )
+
+
+def _class_weights(train: BagDataset, val: BagDataset, options: FitOptions) -> list[float] | None:
+    weights = balanced_weights(train.labels, 1 + max(train.labels + val.labels))
+    return weights if options.class_weights == "balanced" else None
+
+
+def _recipe(head: Head, train: BagDataset, val: BagDataset, options: FitOptions) -> dict[str, Any]:
+    """Say which fit this is, so that a folder is never continued as another."""
+    for name, bags in (("train", train), ("val", val)):
+        if not len(bags):
+            raise CohortError(f"the {name} side of the split has no slide", "split again")
+    shapes = [(name, list(tensor.shape)) for name, tensor in head.state_dict().items()]
+    sides = [[bags.slide_ids, bags.labels] for bags in (train, val)]
+    text = json.dumps([type(head).__name__, shapes, sides])
+    return {
+        "inputs": hashlib.sha256(text.encode()).hexdigest(),
+        "options": options.recipe(),
+    }
+
+
+def _restore(record: FitRecord, files: FitFolder) -> bool:
+    """Load an unfinished fit's record; False where there is none."""
+    state = files.read_checkpoint()
+    if state is None:
+        return False
+    try:
+        own = state["callbacks"][record.state_key]
+        _check_recipe(own["recipe"], record.recipe, files)
+        record.load_state_dict(own)
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"{files.checkpoint} is not a wsikit checkpoint", "delete it and train again"
+        ) from error
+    return True
+
+
+def _check_recipe(found: Any, wanted: dict[str, Any], files: FitFolder) -> None:
+    if found == wanted:
+        return
+    old, new = found["options"], wanted["options"]
+    names = [f"train.{name}" for name in sorted(new) if old.get(name) != new[name]]
+    differs = ", ".join(names) if names else "the head or the slides"
+    raise StoreError(
+        f"{files.path} holds a fit with other settings ({differs})",
+        "give a new output folder, or delete this one",
+    )
+
+
+def _finished(
+    head: Head, files: FitFolder, summary: dict[str, Any], recipe: dict[str, Any]
+) -> FitResult:
+    try:
+        found = {"inputs": summary["inputs"], "options": dict(summary["options"])}
+        found["options"].pop("device")
+        _check_recipe(found, recipe, files)
+        result = FitResult(*(summary[name] for name in FitResult._fields))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{files.summary} is not a fit's summary", "delete it") from error
+    files.drop_checkpoint()
+    load_weights(head, files.weights)
+    head.eval()
+    return result
+
+
+def _finish(head: Head, files: FitFolder, record: FitRecord, options: FitOptions) -> FitResult:
+    best = record.best_row
+    result = FitResult(
+        best_epoch=best.epoch,
+        epochs_run=len(record.rows),
+        val_loss=best.val_loss,
+        val_auc=best.val_auc,
+        seconds=round(record.seconds, 3),
+    )
+    files.write_weights(record.best)
+    files.write_history(record.rows)
+    files.write_summary(
+        {**result._asdict(), "inputs": record.recipe["inputs"], "options": asdict(options)}
+    )
+    files.drop_checkpoint()
+    head.cpu().load_state_dict(record.best)
+    head.eval()
+    return result

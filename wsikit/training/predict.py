@@ -1,0 +1,71 @@
+"""Score bags with a trained head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+
+from wsikit.errors import SlideError
+from wsikit.heads.bag import Bag, Head
+from wsikit.training.bags import LoadBag
+from wsikit.types import FloatArray
+
+
+class BagPrediction(NamedTuple):
+    """What a head says of one slide, as numpy.
+
+    Attributes:
+        slide_id: the slide.
+        probabilities: (C,) float32, sums to one.
+        patch_probabilities: (N, C) float32, rows sum to one.
+        attention: (N,) float32, sums to one.
+    """
+
+    slide_id: str
+    probabilities: FloatArray
+    patch_probabilities: FloatArray
+    attention: FloatArray
+
+
+def predict_bags(
+    head: Head, load: LoadBag, slide_ids: Iterable[str], device: torch.device | str
+) -> Iterator[BagPrediction]:
+    """Score slides one after another; one bag is in memory at a time.
+
+    Puts the head on `device` in evaluation mode and leaves it there.
+
+    Args:
+        head: a trained head.
+        load: reads the bag of a slide id.
+        slide_ids: the slides, in the order of the answer.
+        device: where to run.
+
+    Yields:
+        One prediction a slide.
+
+    Raises:
+        SlideError: a slide's scores are not finite.
+    """
+    head.to(device).eval()
+    for slide_id in slide_ids:
+        yield predict_bag(head, slide_id, load(slide_id), device)
+
+
+@torch.inference_mode()
+def predict_bag(head: Head, slide_id: str, bag: Bag, device: torch.device | str) -> BagPrediction:
+    """Score one bag with a head that is on `device` and in evaluation mode.
+
+    Raises:
+        SlideError: the scores are not finite.
+    """
+    scores = head(bag.to(device))
+    probabilities = torch.softmax(scores.logits.float(), dim=-1)  # (C,)
+    patches = torch.softmax(scores.patch_logits.float(), dim=-1)  # (N, C)
+    attention = scores.attention.float()  # (N,)
+    if not all(torch.isfinite(part).all() for part in (probabilities, patches, attention)):
+        raise SlideError(f"slide '{slide_id}' has scores that are not finite", "check its features")
+    return BagPrediction(
+        slide_id, probabilities.cpu().numpy(), patches.cpu().numpy(), attention.cpu().numpy()
+    )
