@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from wsikit.errors import ConfigError, nearest
 
@@ -51,7 +51,9 @@ class CodecConfig(Section):
 
     name: Literal["jpeg", "jpegxl", "zstd"] = Field("jpeg", description="zstd: any Zarr reader")
     quality: int = Field(90, ge=1, le=100, description="JPEG quality")
-    subsampling: Literal["444", "422", "420"] = Field("420", description="JPEG chroma")
+    subsampling: Annotated[Literal["444", "422", "420"], BeforeValidator(str)] = Field(
+        "420", description="JPEG chroma"
+    )
 
 
 class TileConfig(Section):

@@ -20,7 +20,7 @@ SAME_MPP = 0.02
 
 def same_mpp(a: Mpp, b: Mpp) -> bool:
     """Tell whether two resolutions agree to within `SAME_MPP` along both axes."""
-    return abs(a.x / b.x - 1) <= SAME_MPP and abs(a.y / b.y - 1) <= SAME_MPP
+    return max(abs(a.x / b.x - 1), abs(a.y / b.y - 1)) <= SAME_MPP + 1e-9
 
 
 def round_half_up(value: float) -> int:

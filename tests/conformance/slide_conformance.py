@@ -1,7 +1,7 @@
 """What every slide reader must do. A reader's test class inherits `SlideConformance`.
 
-It supplies one fixture, `case`: a slide on disk whose pixels are known. Truths here are dense formulas
-written again, not calls into the package.
+It supplies one fixture, `case`: a slide on disk whose pixels are known. Truths here are dense
+formulas written again, not calls into the package.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SlideCase:
         path: the file.
         levels: each level's pixels, (H, W, 3) uint8, stored without loss, halved each time.
         mpp: level-0 mpp.
-        open: opens the file with the reader under test, with the mpp where the file cannot state it.
+        open: opens the file with the reader under test, given the mpp where the file has none.
     """
 
     path: Path
@@ -50,7 +50,7 @@ class SlideCase:
 
 
 def pattern(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """A picture in which no two regions are alike: two ramps and noise, (height, width, 3) uint8."""
+    """A picture in which no two regions are alike: two ramps and noise, (height, width, 3)."""
     y, x = np.mgrid[:height, :width]
     noise = np.random.default_rng(seed).integers(0, 256, (height, width))
     return np.stack([x * 255 // width, y * 255 // height, noise], axis=2).astype(np.uint8)

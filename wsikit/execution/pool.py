@@ -153,7 +153,7 @@ def open_pool(workers: int, scheduler: str | None = None) -> Iterator[Pool]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             host="127.0.0.1",
             silence_logs=50,
         ) as cluster,

@@ -73,7 +73,7 @@ class OpenSlideSlide(Slide):
         colour = image.convert("RGB")
         if self._shows_ycbcr:
             colour = Image.merge("YCbCr", colour.split()).convert("RGB")
-        return onto_white(np.asarray(colour), np.asarray(image.getchannel("A")))
+        return onto_white(np.array(colour), np.asarray(image.getchannel("A")))
 
     def close(self) -> None:
         """Release the file; a second call does nothing."""

@@ -119,7 +119,7 @@ def _along_x(columns: csr_array, rows: NDArray[np.float32]) -> NDArray[np.float3
 def _weights(length: int, origin: float, ratio: float, count: int) -> csr_array:
     """Return the (count, length) matrix whose row i averages `[origin + i * ratio, + ratio)`."""
     taps = math.ceil(ratio) + 1
-    start = origin + np.arange(count) * ratio
+    start = origin + np.arange(count, dtype=np.float64) * ratio
     stop = np.minimum(start + ratio, length)
     index = np.floor(start).astype(np.int64)[:, None] + np.arange(taps)  # (count, taps)
     overlap = np.minimum(index + 1, stop[:, None]) - np.maximum(index, start[:, None])

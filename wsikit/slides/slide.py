@@ -65,7 +65,8 @@ def level_downsample(size_l0: Size, size: Size) -> tuple[float, float]:
     """
     ratio = (size_l0.width / size.width, size_l0.height / size.height)
     longer = ratio[0] if size.width >= size.height else ratio[1]
-    for whole in (2.0 ** round(math.log2(longer)), float(round(longer))):
+    power = math.log2(longer)
+    for whole in (2.0 ** math.floor(power), 2.0 ** math.ceil(power), float(round(longer))):
         if whole >= 1 and _explains(size_l0, size, whole):
             return (whole, whole)
     return ratio

@@ -14,9 +14,10 @@ import tiffslide
 from wsikit.errors import SlideError
 from wsikit.slides.files import unreadable
 from wsikit.slides.properties import finite_number, safe_properties
-from wsikit.slides.slide import DAMAGED, WHITE, Level, Slide, pyramid
+from wsikit.slides.slide import DAMAGED, WHITE, DamagedSlideError, Level, Slide, pyramid
 from wsikit.slides.tiff_mpp import ome_mpp
 from wsikit.slides.tiff_page import TiffTiles
+from wsikit.slides.tiff_whole import is_cut_short
 from wsikit.slides.tile_cache import TileCache
 from wsikit.types import Mpp, UInt8Image
 
@@ -61,7 +62,7 @@ class TiffSlide(Slide):
         self._source: tiffslide.TiffSlide | None = _opened(path)
         try:
             tiff = self._source.ts_tifffile
-            _refuse_others(tiff, path.name)
+            _refuse_unfit(tiff, path.name)
             raw = _metadata(self._source, path.name)
             self._tiles = _tiles_of_levels(tiff, int(raw["series-index"]), path.name)
             self.levels = pyramid([tiles.size for tiles in self._tiles], path.name)
@@ -114,20 +115,24 @@ def _cannot_parse(name: str, error: Exception) -> SlideError:
     return SlideError(f"{name}: its TIFF header cannot be read ({error!r:.120})", DAMAGED)
 
 
-def _refuse_others(tiff: tifffile.TiffFile, name: str) -> None:
-    """Refuse the families that OpenSlide alone reads rightly.
+def _refuse_unfit(tiff: tifffile.TiffFile, name: str) -> None:
+    """Refuse the families that OpenSlide alone reads rightly, and incomplete files.
 
     Raises:
-        SlideError: the file is of one of them.
+        SlideError: the file is of such a family.
+        DamagedSlideError: the file ends before its content does.
     """
     try:
         kinds = [kind for flag, kind in _OTHERS_READ_BETTER.items() if getattr(tiff, flag)]
         if str(tiff.pages.first.software).startswith(_TRESTLE_SOFTWARE):
             kinds.append("Trestle TIFF")
+        cut_short = not kinds and is_cut_short(tiff)
     except Exception as error:  # a parser of untrusted bytes may raise anything
         raise _cannot_parse(name, error) from error
     if kinds:
         raise SlideError(f"{name}: {kinds[0]} is read by OpenSlide only", "use that reader")
+    if cut_short:
+        raise DamagedSlideError(f"{name}: the file is cut short", DAMAGED)
 
 
 def _metadata(source: tiffslide.TiffSlide, name: str) -> dict[str, Any]:

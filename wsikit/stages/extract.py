@@ -13,31 +13,19 @@ from numpy.typing import NDArray
 
 from wsikit.config import ExtractConfig
 from wsikit.encoders.encoder import Encoder, build_encoder, encoder_id
-from wsikit.errors import SlideError, UsageError
+from wsikit.errors import SlideError
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.slide_loop import chosen_slides, run_slides
 from wsikit.store.derived_writer import write_features
 from wsikit.store.recipe import recipe_id
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
+from wsikit.training.device import resolve_device
 from wsikit.types import UInt8Image
 
 ALGORITHM = 1
 
 PRECISION = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device a user named; `auto` takes the GPU where there is one.
-
-    Raises:
-        UsageError: a GPU is asked for and there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError("--device cuda: no GPU is usable here", "use --device cpu")
-    return torch.device(name)
 
 
 def run_extract(
@@ -68,7 +56,7 @@ def run_extract(
     """
     store = Store(store_path)
     chosen = chosen_slides(store, slide_ids)
-    on = choose_device(device)
+    on = resolve_device(device)
     encoder = build_encoder(config.encoder, config.weights).eval()
     identity = encoder_id(encoder)
     encoder.to(on)

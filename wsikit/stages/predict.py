@@ -19,7 +19,6 @@ import pandas as pd
 from wsikit.atomic import write_bytes
 from wsikit.errors import StoreError, WsikitError
 from wsikit.stages.bags import bag_loader
-from wsikit.stages.extract import choose_device
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
 from wsikit.stages.run_heads import trained_heads
@@ -27,6 +26,7 @@ from wsikit.stages.slide_loop import chosen_slides
 from wsikit.store.recipe import differences
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
+from wsikit.training.device import resolve_device
 from wsikit.training.predict import BagPrediction, predict_bag
 from wsikit.types import FloatArray
 
@@ -76,7 +76,7 @@ def run_predict(
     facts = run.facts()
     _check_recipe(store, facts)
     heads = trained_heads(run, facts)
-    on = choose_device(device)
+    on = resolve_device(device)
     for head in heads:
         head.to(on).eval()
     splits = run.splits()

@@ -20,7 +20,6 @@ from wsikit.heads.bag import Head
 from wsikit.heads.registry import HEADS
 from wsikit.methods import METHODS
 from wsikit.stages.bags import bag_loader
-from wsikit.stages.extract import choose_device
 from wsikit.stages.labelled import Labelled, join_labels
 from wsikit.stages.predict import prediction_row
 from wsikit.stages.progress import Outcome, Progress, Silent
@@ -30,6 +29,7 @@ from wsikit.stages.stored_names import find_encoder_id, graph_id
 from wsikit.store.recipe import recipe_id
 from wsikit.store.store import Store
 from wsikit.training.bags import BagCache, BagDataset
+from wsikit.training.device import resolve_device
 from wsikit.training.fit import FitOptions, fit_head
 from wsikit.training.predict import predict_bags
 from wsikit.training.splits import make_splits
@@ -221,7 +221,7 @@ def _fit(
         patience=train.patience,
         class_weights=train.class_weights,
         seed=config.seed * 1009 + fold,
-        device="cuda" if choose_device(device).type == "cuda" else "cpu",
+        device="cuda" if resolve_device(device).type == "cuda" else "cpu",
     )
     shown = 0
 
@@ -250,7 +250,7 @@ def _dataset(side: pd.DataFrame, facts: RunFacts, load: BagCache) -> BagDataset:
 def _held_out(
     head: Head, load: BagCache, test: pd.DataFrame, fold: int, facts: RunFacts, device: str
 ) -> Iterator[dict[str, Any]]:
-    predictions = predict_bags(head, load, list(test["slide_id"]), choose_device(device))
+    predictions = predict_bags(head, load, list(test["slide_id"]), resolve_device(device))
     for known, prediction in zip(test.to_dict("records"), predictions, strict=True):
         row = {"patient_id": known["patient_id"], "label": known["label"]}
         where = {"fold": str(fold), "split": "test"}

@@ -72,6 +72,7 @@ def _match_channel(source: NDArray[np.int64], reference: NDArray[np.int64]) -> N
     high = int(np.searchsorted(cumulative, 1 - TAIL))
     matched[: low + 1] = np.interp(values[: low + 1], [0, low], [0, matched[low]])
     matched[high:] = np.interp(values[high:], [high, 255], [matched[high], 255])
+    matched[0], matched[255] = 0, 255
     return np.asarray(np.round(matched), dtype=np.uint8)
 
 

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from wsikit.encoders.encoder import build_encoder, encoder_id
+from wsikit.errors import WeightsError
+
+SMALL = "timm:test_resnet"
+
+
+@pytest.fixture
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(7)
+    return dict(timm.create_model("test_resnet", num_classes=1000).state_dict())
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        build_encoder(SMALL, str(path))
+    message = str(caught.value)
+    assert path.name in message
+    assert "\n" not in message
+    return message
+
+
+def test_a_file_with_its_classifier_is_loaded(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file(state, path)
+    encoder = build_encoder(SMALL, str(path))
+    loaded = encoder.backbone.state_dict()
+    assert all(torch.equal(loaded[name], state[name]) for name in loaded)
+    assert encoder_id(encoder).startswith("timm-test_resnet-file-")
+
+
+def test_step_counters_may_be_missing(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({k: v for k, v in state.items() if "num_batches" not in k}, path)
+    assert build_encoder(SMALL, str(path)).weights == "file"
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
+def test_a_pickle_of_tensors_alone_is_loaded(
+    tmp_path: Path, state: dict[str, torch.Tensor], suffix: str
+) -> None:
+    path = tmp_path / f"model{suffix}"
+    torch.save(state, path)
+    assert build_encoder(SMALL, str(path)).weights == "file"
+
+
+class Trap:
+    """Makes a directory when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"conv1.weight": Trap(tmp_path / "sprung")}, path)
+    assert "safetensors" in refused(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_nested_pickle_is_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "model.ckpt.pth"
+    torch.save({"state_dict": state, "epoch": 3}, path)
+    assert "flat" in refused(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64])
+def test_a_damaged_file_is_refused(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    refused(path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_file_cut_short_is_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor], suffix: str
+) -> None:
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".pt":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    refused(path)
+
+
+def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file(dict(timm.create_model("test_vit").state_dict()), path)
+    message = refused(path)
+    assert "missing: conv1" in message
+    assert "not known: " in message
+    assert len(message) < 500
+
+
+def test_another_shape_is_named(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "model.safetensors"
+    name = next(name for name, tensor in state.items() if tensor.ndim == 4)
+    save_file(state | {name: state[name][:, :1].contiguous()}, path)
+    assert f"1 of another shape: {name}" in refused(path)
+
+
+def test_weights_that_are_not_finite_are_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "model.safetensors"
+    name = next(iter(state))
+    state[name].view(-1)[3] = float("nan")
+    save_file(state, path)
+    assert f"'{name}' is not finite" in refused(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "no such file" in refused(tmp_path / "model.safetensors")
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    assert "no such file" in refused(tmp_path)
+
+
+def test_another_kind_of_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.touch()
+    assert "'.onnx'" in refused(path)
+
+
+def test_a_mistyped_word_names_the_nearest() -> None:
+    with pytest.raises(WeightsError, match="did you mean 'imagenet'"):
+        build_encoder(SMALL, "imagnet")

@@ -1,0 +1,312 @@
+"""The store: what goes in comes out, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+from wsikit.errors import StoreError
+from wsikit.geometry import PatchGrid
+from wsikit.store.codecs import CodecName
+from wsikit.store.derived_writer import write_features, write_graph
+from wsikit.store.recipe import differences, recipe_id
+from wsikit.store.slide_writer import PatchEntry, SlideWriter
+from wsikit.store.status import StageStatus
+from wsikit.store.store import Store, checked_slide_id
+from wsikit.types import Size
+
+GRID = PatchGrid(Size(1000, 1300), (2.0, 2.0), 32)  # 500 x 650 store px: 21 rows, 16 cols
+KEPT = [(0, 0), (0, 15), (9, 3), (20, 15), (20, 0), (7, 8)]
+
+
+def patch(row: int, col: int) -> np.ndarray:
+    rng = np.random.default_rng(row * 100 + col)
+    return rng.integers(0, 200, (32, 32, 3), dtype=np.uint8)
+
+
+def attributes(recipe: str = "r1") -> dict[str, Any]:
+    return {
+        "recipe_id": recipe,
+        "size_l0": [1000, 1300],
+        "mpp_l0": [0.25, 0.26],
+        "mpp": [0.5, 0.52],
+        "scale": [2.0, 2.0],
+        "patch_px": 32,
+        "thumbnail_scale": [64.0, 64.0],
+    }
+
+
+def write_slide(store: Store, slide_id: str = "s", codec: CodecName = "zstd") -> int:
+    writer = SlideWriter(store.staging_path(f"{slide_id}.zarr"), GRID)
+    writer.begin(attributes(), np.full((20, 15, 3), 240, np.uint8), (codec, 90, "420"))
+    for shard in writer.pending():
+        mine = [(r, c) for r, c in KEPT if (r // 8, c // 8) == (shard.row, shard.col)]
+        rows = [PatchEntry(*GRID.origin_l0(r, c), r, c, 0.5 + c / 100, 10.0 + r) for r, c in mine]
+        writer.write_shard(shard, {(r, c): patch(r, c) for r, c in mine}, rows)
+    return writer.finish(store.slide_path(slide_id))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "store", {"size": 32})
+
+
+def test_patches_come_back_in_shard_order_with_their_places(store: Store) -> None:
+    assert write_slide(store) == len(KEPT)
+    slide = store.slide("s")
+    index = slide.patches
+    wanted = sorted(KEPT, key=lambda rc: (rc[0] // 8, rc[1] // 8, *rc))
+    found = list(zip(index.row.tolist(), index.col.tolist(), strict=True))
+    assert sorted(found) == sorted(KEPT)
+    assert [(r // 8, c // 8) for r, c in found] == [(r // 8, c // 8) for r, c in wanted]
+    for i, (row, col) in enumerate(found):
+        x, y = GRID.origin_l0(row, col)
+        assert (index.x[i], index.y[i]) == (x, y)
+        pixels = slide.read_patch(i)
+        inside = pixels[: 650 - row * 32, : 500 - col * 32]
+        np.testing.assert_array_equal(inside, patch(row, col)[: inside.shape[0], : inside.shape[1]])
+        assert (pixels[inside.shape[0] :] == 255).all()
+        assert (pixels[:, inside.shape[1] :] == 255).all()
+
+
+def test_only_foreground_is_on_disk(store: Store) -> None:
+    write_slide(store)
+    image = np.asarray(store.slide("s")._image[:]).transpose(1, 2, 0)
+    assert image.shape == (650, 500, 3)
+    covered = np.zeros((650, 500), bool)
+    for row, col in KEPT:
+        covered[row * 32 : row * 32 + 32, col * 32 : col * 32 + 32] = True
+    assert (image[~covered] == 255).all()
+    shards = list((store.slide_path("s") / "0").rglob("c/0/*/*"))
+    assert len(shards) == len({(r // 8, c // 8) for r, c in KEPT})
+
+
+def test_a_finished_slide_leaves_nothing_in_staging(store: Store) -> None:
+    write_slide(store)
+    assert not list((store.path / ".staging").iterdir())
+    assert store.slide_ids() == ["s"]
+
+
+def test_a_stopped_slide_continues_and_ends_in_the_same_bytes(store: Store) -> None:
+    write_slide(store, "whole")
+    writer = SlideWriter(store.staging_path("stopped.zarr"), GRID)
+    writer.begin(attributes(), np.full((20, 15, 3), 240, np.uint8), ("zstd", 90, "420"))
+    first = writer.pending()[0]
+    mine = [(r, c) for r, c in KEPT if (r // 8, c // 8) == (0, 0)]
+    rows = [PatchEntry(*GRID.origin_l0(r, c), r, c, 0.5 + c / 100, 10.0 + r) for r, c in mine]
+    writer.write_shard(first, {(r, c): patch(r, c) for r, c in mine}, rows)
+    assert first not in SlideWriter(writer.staging, GRID).pending()
+    assert store.slide_ids() == ["whole"]
+    write_slide(store, "stopped")
+    assert tree(store.slide_path("stopped")) == tree(store.slide_path("whole"))
+
+
+def test_another_recipe_starts_from_nothing(store: Store) -> None:
+    writer = SlideWriter(store.staging_path("s.zarr"), GRID)
+    thumbnail = np.full((20, 15, 3), 240, np.uint8)
+    writer.begin(attributes("r1"), thumbnail, ("zstd", 90, "420"))
+    writer.write_shard(writer.pending()[0], {}, [])
+    writer.begin(attributes("r1"), thumbnail, ("zstd", 90, "420"))
+    assert len(writer.pending()) == len(writer.shards()) - 1
+    writer.begin(attributes("r2"), thumbnail, ("zstd", 90, "420"))
+    assert len(writer.pending()) == len(writer.shards())
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+    }
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "jpegxl", "zstd"])
+def test_every_codec_gives_patches_back(store: Store, codec: CodecName) -> None:
+    write_slide(store, codec=codec)
+    slide = store.slide("s")
+    got = slide.read_patch(0).astype(int)
+    wanted = patch(int(slide.patches.row[0]), int(slide.patches.col[0]))
+    assert np.abs(got - wanted).max() == 0 or codec == "jpeg"
+
+
+def test_another_ome_zarr_reader_opens_it(store: Store) -> None:
+    """ome-zarr reads the metadata and tensorstore, which shares no code with zarr, the pixels."""
+    import tensorstore
+    from ome_zarr.io import parse_url
+    from ome_zarr.reader import Reader
+
+    write_slide(store)
+    path = store.slide_path("s")
+    location = parse_url(path)
+    assert location is not None
+    node = next(iter(Reader(location)()))
+    assert node.metadata["axes"] == [
+        {"name": "c", "type": "channel"},
+        {"name": "y", "type": "space", "unit": "micrometer"},
+        {"name": "x", "type": "space", "unit": "micrometer"},
+    ]
+    assert node.metadata["coordinateTransformations"] == [
+        [{"type": "scale", "scale": [1, 0.52, 0.5]}]
+    ]
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path / "0")}}
+    theirs = tensorstore.open(spec, read=True).result().read().result()
+    np.testing.assert_array_equal(theirs, np.asarray(store.slide("s")._image[:]))
+    np.testing.assert_array_equal(theirs, np.asarray(node.data[0]))
+
+
+def test_features_and_graphs_come_back(store: Store) -> None:
+    write_slide(store)
+    features = np.random.default_rng(0).normal(size=(len(KEPT), 7)).astype(np.float16)
+    edges = np.array([[0, 1, 2], [1, 0, 5]], np.int64)
+    distance = np.array([1.0, 1.0, 2.5], np.float32)
+    write_features(store, "s", "enc-1", features, {"recipe_id": "f"})
+    write_graph(store, "s", "knn2-enc-1", edges, distance, {"recipe_id": "g"})
+    slide = store.slide("s")
+    np.testing.assert_array_equal(slide.features("enc-1"), features)
+    assert slide.features("enc-1").dtype == np.float16
+    for got, wanted in zip(slide.graph("knn2-enc-1"), (edges, distance), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert (slide.encoder_ids(), slide.graph_ids()) == (["enc-1"], ["knn2-enc-1"])
+    assert slide.derived_attributes("features/enc-1") == {"recipe_id": "f"}
+    assert slide.derived_attributes("features/other") == {}
+    assert store.encoder_ids() == ["enc-1"]
+
+
+def test_a_graph_without_edges_comes_back(store: Store) -> None:
+    write_slide(store)
+    write_graph(store, "s", "g", np.zeros((2, 0), np.int64), np.zeros(0, np.float32), {})
+    assert store.slide("s").graph("g")[0].shape == (2, 0)
+
+
+def test_features_of_another_number_of_patches_are_refused(store: Store) -> None:
+    write_slide(store)
+    write_features(store, "s", "enc", np.zeros((2, 3), np.float32), {})
+    with pytest.raises(StoreError, match="2 features for 6 patches"):
+        store.slide("s").features("enc")
+
+
+def test_what_is_not_there_says_which_command_makes_it(store: Store) -> None:
+    write_slide(store)
+    with pytest.raises(StoreError, match="wsikit extract"):
+        store.slide("s").features("enc")
+    with pytest.raises(StoreError, match="wsikit graph"):
+        store.slide("s").graph("g")
+    with pytest.raises(StoreError, match="'t' is not in the store"):
+        store.slide("t")
+
+
+def test_another_recipe_is_refused_and_names_what_changed(tmp_path: Path) -> None:
+    Store.create(tmp_path, {"size": 512, "stain": {"method": "none"}})
+    Store.create(tmp_path, {"size": 512, "stain": {"method": "none"}})
+    with pytest.raises(
+        StoreError, match=r"another recipe \(size: 512 -> 256; stain.method: none ->"
+    ):
+        Store.create(tmp_path, {"size": 256, "stain": {"method": "histogram"}})
+    Store.create(tmp_path, {"size": 256}, overwrite=True)
+    assert Store(tmp_path).tile_recipe == {"size": 256}
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").touch()
+    with pytest.raises(StoreError, match="holds other things and no store"):
+        Store.create(tmp_path, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.docx"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no store here"),
+        ("{", "not the description of a store"),
+        ('{"schema": 99, "kind": "wsi", "tile": {}}', "schema 99"),
+        ('{"schema": 1}', "not the description"),
+    ],
+)
+def test_what_is_no_store_says_so(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "wsikit.json").write_text(content)
+    with pytest.raises(StoreError, match=message):
+        Store(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "../x", "a/b", ".hidden", "-rf", "a\x00b", "x" * 129, "a b", "é"]
+)
+def test_a_slide_id_never_leaves_the_store(bad: str) -> None:
+    with pytest.raises(StoreError, match="cannot name a file"):
+        checked_slide_id(bad)
+
+
+def test_status_is_kept_by_stage(store: Store) -> None:
+    done = StageStatus("done", "abc", seconds=1.5, source="f", stamp=((10, 20),))
+    store.set_status("s", "tile", done)
+    store.set_status("s", "extract.e", StageStatus("failed", reason="why"))
+    assert store.status("s") == {"tile": done, "extract.e": StageStatus("failed", reason="why")}
+    assert store.status("unknown") == {}
+    assert store.known_ids() == ["s"]
+
+
+def test_a_damaged_status_names_its_file(store: Store) -> None:
+    (store.path / "status" / "s.json").write_text("[]")
+    with pytest.raises(StoreError, match=r"s\.json: not a status file"):
+        store.status("s")
+
+
+def test_a_damaged_chunk_names_its_patch(store: Store) -> None:
+    write_slide(store, codec="jpeg")
+    for shard in (store.slide_path("s") / "0").rglob("c/0/*/*"):
+        data = bytearray(shard.read_bytes())
+        data[: len(data) // 2] = bytes(len(data) // 2)
+        shard.write_bytes(data)
+    with pytest.raises(StoreError, match=r"s\.zarr: patch at row 0, column 0 cannot be decoded"):
+        store.slide("s").read_patch(0)
+
+
+def test_a_damaged_slide_names_its_path(store: Store) -> None:
+    write_slide(store)
+    (store.slide_path("s") / "zarr.json").write_text("{}")
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.slide("s")
+
+
+def hold(path: Path, ready: Any, release: Any) -> None:
+    with Store(path).lock():
+        ready.set()
+        release.wait(20)
+
+
+def test_two_writers_do_not_meet_and_a_dead_one_holds_nothing(store: Store) -> None:
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    other = context.Process(target=hold, args=(store.path, ready, release))
+    other.start()
+    assert ready.wait(30)
+    with pytest.raises(StoreError, match="another wsikit run"), store.lock():
+        pass
+    other.kill()
+    other.join()
+    with store.lock():
+        pass
+
+
+def test_recipe_id_ignores_order_and_nothing_else() -> None:
+    assert recipe_id({"a": 1, "b": [1, 2]}) == recipe_id({"b": [1, 2], "a": 1})
+    assert recipe_id({"a": 1}) != recipe_id({"a": 1.5})
+    assert differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "d": 4}) == [
+        "a.b: 1 -> 3",
+        "c: 2 -> None",
+        "d: None -> 4",
+    ]
+
+
+def test_no_pickle_and_no_absolute_path_in_a_store(store: Store) -> None:
+    write_slide(store)
+    for name, data in tree(store.path).items():
+        assert str(store.path).encode() not in data, name
+    group = zarr.open_group(store.slide_path("s"), mode="r")
+    assert json.loads((store.slide_path("s") / "zarr.json").read_text())["zarr_format"] == 3
+    assert set(group.array_keys()) == {"0", "thumbnail"}
