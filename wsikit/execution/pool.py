@@ -15,6 +15,9 @@ from typing import Any
 
 from wsikit.errors import SlideError, UsageError
 
+CONNECT_SECONDS = 20
+"""How long to try to reach a scheduler."""
+
 
 @dataclass(eq=False)
 class Task:
@@ -139,7 +142,7 @@ def open_pool(workers: int, scheduler: str | None = None) -> Iterator[Pool]:
 
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout=20)
+            client = Client(scheduler, timeout=CONNECT_SECONDS)
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"no Dask scheduler answers at {scheduler}",

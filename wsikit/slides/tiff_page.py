@@ -27,6 +27,19 @@ _APERIO_YCBCR = 33003
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _ASSOCIATED = 1
 
+_NUMBERS = (
+    "imagewidth",
+    "imagelength",
+    "imagedepth",
+    "tilewidth",
+    "tilelength",
+    "rowsperstrip",
+    "samplesperpixel",
+    "planarconfig",
+    "compression",
+    "photometric",
+)
+
 _CONVERT = "convert it to a pyramidal RGB TIFF of 8 bits with JPEG or deflate"
 
 
@@ -51,6 +64,9 @@ class TiffTiles:
         self._page: Any = page
         self._handle = handle
         self._name = name
+        for tag in _NUMBERS:
+            if not isinstance(getattr(page, tag), int):
+                raise self._damaged(f"its header states no number for {tag}")
         self.size = Size(int(page.imagewidth), int(page.imagelength))
         if page.is_tiled:
             self.tile = Size(int(page.tilewidth), int(page.tilelength))
@@ -120,6 +136,10 @@ class TiffTiles:
         grid = math.ceil(self.size.width / tile.width) * math.ceil(self.size.height / tile.height)
         if len(page.dataoffsets) != grid or len(page.databytecounts) != grid:
             raise self._damaged(f"it lists {len(page.dataoffsets)} tiles where {grid} are needed")
+        places = (*page.dataoffsets, *page.databytecounts)
+        tables = (page.dataoffsets, page.databytecounts)
+        if any(isinstance(table, bytes) for table in tables) or any(n < 0 for n in places):
+            raise self._damaged("its header states no places for its tiles")
         ends = np.asarray(page.dataoffsets, np.uint64) + np.asarray(page.databytecounts, np.uint64)
         if int(ends.max()) > self._handle.size:
             raise self._damaged("the file is cut short: tiles lie beyond its end")

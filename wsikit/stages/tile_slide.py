@@ -18,7 +18,6 @@ from wsikit.geometry import PatchGrid
 from wsikit.slides.fingerprint import fingerprint, quick_stamp
 from wsikit.slides.open import open_slide
 from wsikit.slides.overview import read_overview
-from wsikit.slides.resample import area_average
 from wsikit.slides.slide import Slide
 from wsikit.stages.cohort import SourceSlide
 from wsikit.stain.histogram import (
@@ -34,10 +33,13 @@ from wsikit.store.slide_writer import SHARD_PATCHES, PatchEntry, Shard, SlideWri
 from wsikit.store.store import Store
 from wsikit.tissue.entropy import channel_entropy
 from wsikit.tissue.rgb import bright, rgb_foreground
-from wsikit.types import BoolMask, Mpp, Size, UInt8Image
+from wsikit.types import BoolMask, Mpp, UInt8Image
 
 ALGORITHM = 1
 """Raise when the same parameters would give other bytes."""
+
+THUMBNAIL_MIN_PX = 1024
+"""A thumbnail is at least this long, where the slide has so many pixels."""
 
 STAIN_MPP = 8.0
 """Resolution at which the slide's tissue histogram is taken, in um per px."""
@@ -123,9 +125,8 @@ def begin_slide(job: SlideJob) -> BegunSlide:
                     f"{source.path.name}: the file or its mpp changed since it was tiled",
                     "use --overwrite to tile it again, or another store",
                 )
-        overview, overview_scale = read_overview(slide, STAIN_MPP)
-        table = _stain_table(overview, job.config)
-        thumbnail, thumbnail_scale = _reduce(overview, overview_scale, slide, job.config)
+        table = _stain_table(slide, job.config)
+        thumbnail, thumbnail_scale = read_overview(slide, _thumbnail_mpp(slide, job.config))
         writer = begun.writer
         codec = job.config.codec
         writer.begin(
@@ -218,24 +219,17 @@ def judge_patch(
     return PatchEntry(x, y, place[0], place[1], foreground, entropy)
 
 
-def _reduce(
-    overview: UInt8Image, scale: tuple[float, float], slide: Slide, config: TileConfig
-) -> tuple[UInt8Image, tuple[float, float]]:
-    """Average the overview down to the thumbnail's resolution."""
-    ratio = (
-        max(1.0, config.thumbnail_mpp / (slide.mpp.x * scale[0])),
-        max(1.0, config.thumbnail_mpp / (slide.mpp.y * scale[1])),
-    )
-    size = Size(
-        max(1, int(overview.shape[1] / ratio[0])), max(1, int(overview.shape[0] / ratio[1]))
-    )
-    thumbnail = area_average(overview, (0.0, 0.0), ratio, size)
-    return thumbnail, (scale[0] * ratio[0], scale[1] * ratio[1])
+def _thumbnail_mpp(slide: Slide, config: TileConfig) -> float:
+    """Return the thumbnail's resolution: as configured, finer where the slide is small."""
+    own = slide.mpp
+    longest_um = max(slide.size_l0.width * own.x, slide.size_l0.height * own.y)
+    return min(config.thumbnail_mpp, longest_um / THUMBNAIL_MIN_PX)
 
 
-def _stain_table(overview: UInt8Image, config: TileConfig) -> StainTable:
+def _stain_table(slide: Slide, config: TileConfig) -> StainTable:
     if config.stain.method == "none":
         return identity_table()
+    overview, _ = read_overview(slide, STAIN_MPP)
     tissue = ~bright(overview, config.rgb.threshold, config.rgb.rule)
     return matching_table(
         tissue_histogram(overview, tissue), load_reference(config.stain.reference)
