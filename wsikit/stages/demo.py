@@ -9,15 +9,14 @@ from pathlib import Path
 
 from wsikit.atomic import write_json
 from wsikit.config import Config
-from wsikit.execution.pool import Pool, Task, open_pool
-from wsikit.phantoms.cohort import cohort_specs, cohort_table, write_truth
-from wsikit.phantoms.slide import write_phantom
-from wsikit.phantoms.spec import PhantomSpec
+from wsikit.execution.pool import open_pool
+from wsikit.phantoms.cohort import cohort_specs
 from wsikit.stages.cohort import parse_mpp, source_slides
 from wsikit.stages.extract import run_extract
 from wsikit.stages.look import run_look
+from wsikit.stages.phantom_slides import make_phantoms
 from wsikit.stages.progress import Outcome, Progress
-from wsikit.stages.run_folder import RunFolder, write_table
+from wsikit.stages.run_folder import RunFolder
 from wsikit.stages.study import run_study
 from wsikit.stages.tile import check_store, run_tile
 from wsikit.stages.truth import held_out_patch_auc
@@ -93,43 +92,6 @@ def run_demo(
     )
     write_json(out / "demo.json", asdict(demo))
     return demo
-
-
-def make_phantoms(
-    specs: Sequence[PhantomSpec], folder: Path, pool: Pool, progress: Progress
-) -> None:
-    """Write phantom slides, their truth and their cohort CSV; those that are there stay.
-
-    Args:
-        specs: the phantoms.
-        folder: receives `<slide_id>.tiff`, `truth/` and `cohort.csv`.
-        pool: where to run.
-        progress: told of each slide.
-    """
-    (folder / "truth").mkdir(parents=True, exist_ok=True)
-    progress.start("phantoms", len(specs))
-    todo = [Task(spec.slide_id, make_phantom, (spec, folder.absolute())) for spec in specs]
-    in_flight = 0
-    while todo or in_flight:
-        while todo and in_flight < pool.slots:
-            pool.submit(todo.pop(0))
-            in_flight += 1
-        task = pool.next_done()
-        task.result()
-        in_flight -= 1
-        progress.advance(task.key)
-    progress.finish()
-    write_table(folder / "cohort.csv", cohort_table(list(specs)))
-
-
-def make_phantom(spec: PhantomSpec, folder: Path) -> None:
-    """Write one phantom and its truth, unless they are there."""
-    slide = folder / f"{spec.slide_id}.tiff"
-    mask = folder / "truth" / f"{spec.slide_id}_mask.png"
-    if not mask.exists():
-        write_truth(spec, folder / "truth")
-    if not slide.exists():
-        write_phantom(spec, slide)
 
 
 def run_first_look(
