@@ -25,7 +25,7 @@ def demo(
     mpp: Annotated[
         str | None, typer.Option(metavar="UM", help="True um per px of slides that state none.")
     ] = None,
-    count: Annotated[int, typer.Option(min=8, help="How many phantom slides.")] = 36,
+    count: Annotated[int, typer.Option(min=16, help="How many phantom slides.")] = 48,
     sets: SetOption = None,
     workers: WorkersOption = 0,
     device: DeviceOption = "auto",

@@ -21,9 +21,9 @@ CONNECT_SECONDS = 20
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
 """What local workers start with, in place of Dask's own settings.
 
-One thread each, as Dask has it, but without its MALLOC_TRIM_THRESHOLD_: that makes the allocator hand
-every large array back to the system at once, and drawing or tiling pays for the page faults (measured:
-4 times the wall time).
+One thread each, as Dask has it, but without its MALLOC_TRIM_THRESHOLD_: that makes the allocator
+hand every large array back to the system at once, and drawing or tiling pays for the page faults
+(drawing phantoms took 4 times as long).
 """
 
 

@@ -23,6 +23,8 @@ from wsikit.training.metrics import Interval, classification_metrics, roc_points
 
 Metrics = dict[str, Interval]
 
+SHOWN_AS = {"auc": "AUC", "f1": "F1", "brier": "Brier score"}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -109,7 +111,7 @@ def _report(
             curves += _curve(f"fold {fold}", table, facts, evaluation.folds[str(fold)])
     pooled = _curve("all held-out slides", held_out, facts, evaluation.pooled) if positive else []
     return RunReport(
-        title=run.path.resolve().name,
+        title=_title(run.path.resolve()),
         summary=_summary(facts, held_out),
         classes=facts.classes,
         positive=positive,
@@ -125,10 +127,17 @@ def _report(
     )
 
 
+def _title(path: Path) -> str:
+    """Name the run; a folder called just "run" is told apart by the one it lies in."""
+    return f"{path.parent.name} / {path.name}" if path.name == "run" else path.name
+
+
 def _estimates(metrics: Metrics) -> dict[str, Estimate]:
     why = "undefined with these slides"
     return {
-        name.replace("_", " "): Estimate(m.value, m.low, m.high, "" if m.value is not None else why)
+        SHOWN_AS.get(name, name.replace("_", " ")): Estimate(
+            m.value, m.low, m.high, "" if m.value is not None else why
+        )
         for name, m in metrics.items()
     }
 

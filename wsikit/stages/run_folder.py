@@ -95,7 +95,9 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            # Where a run was written is no part of what it is.
+            content = config.model_dump(mode="json", exclude={"output"})
+            resolved = yaml.safe_dump(content, sort_keys=False)
             write_bytes(self.path / "config.yaml", resolved.encode())
             write_json(self.path / "provenance.json", {"schema": SCHEMA, **asdict(facts)})
         except OSError as error:

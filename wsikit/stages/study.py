@@ -130,14 +130,11 @@ def _learn(
     truth: Path | None,
     overwrite: bool,
 ) -> None:
-    exact = config.model_copy(
-        update={"extract": config.extract.model_copy(update={"encoder": encoder_id})}
-    )
     result.outcomes["train"] = result.timed(
         "train",
         lambda: run_train(
-            result.store, cohort, result.run, exact,
-            device=device, progress=progress, overwrite=overwrite,
+            result.store, cohort, result.run, config,
+            encoder=encoder_id, device=device, progress=progress, overwrite=overwrite,
         ),
     )  # fmt: skip
     result.outcomes["predict"] = result.timed(

@@ -54,6 +54,7 @@ def run_train(
     run_path: Path,
     config: Config,
     *,
+    encoder: str | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     overwrite: bool = False,
@@ -65,6 +66,7 @@ def run_train(
         labels: cohort CSV with `slide` or `slide_id`, `label`, and optional `patient_id`, `split`.
         run_path: the run's folder; an unfinished training in it continues.
         config: the recipe.
+        encoder: name or id of the features; default the recipe's `extract.encoder`.
         device: `auto`, `cpu` or `cuda`.
         progress: told of each epoch.
         overwrite: replace a run made by another recipe.
@@ -79,7 +81,7 @@ def run_train(
     progress = progress or Silent()
     store = Store(store_path)
     method = METHODS[config.train.method]
-    encoder_id = find_encoder_id(store, config.extract.encoder)
+    encoder_id = find_encoder_id(store, encoder or config.extract.encoder)
     needs_graph = HEADS[method.head].needs_graph
     graph = graph_id(config.graph.kind, config.graph.k, encoder_id) if needs_graph else None
     labelled = join_labels(store, labels, lambda i: _missing(store, i, encoder_id, graph))
