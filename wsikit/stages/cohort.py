@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
 
-from wsikit.errors import CohortError, StoreError, UsageError, nearest
+from wsikit.errors import CohortError, StoreError, UsageError
 from wsikit.slides.open import default_slide_id, find_slides
 from wsikit.store.store import checked_slide_id
 from wsikit.types import Mpp
-
-COLUMNS = ("slide", "slide_id", "patient_id", "site", "label", "split", "mpp")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def read_cohort(path: Path) -> pd.DataFrame:
     table.columns = [str(column).strip() for column in table.columns]
     table = table.map(str.strip)
     if "slide" not in table and "slide_id" not in table:
-        hints = [c for c in table.columns if nearest(c, COLUMNS).startswith("did")]
+        hints = get_close_matches("slide", [str(c) for c in table.columns], n=1)
         hint = f" (is '{hints[0]}' meant?)" if hints else ""
         raise CohortError(
             f"{path}: column 'slide' is missing{hint}; it has {', '.join(table.columns)}",
