@@ -1,0 +1,247 @@
+"""Each bad input: one clear line, the right exit code, the other slides done."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Answer, Wsikit
+from wsikit.phantoms.slide import write_phantom
+from wsikit.phantoms.spec import PhantomSpec
+from wsikit.store.store import Store
+from wsikit.types import Mpp, Size
+
+SMALL = ("--set", "tile.size=128", "-j", "1")
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six small phantoms, three with tumour."""
+    folder = tmp_path_factory.mktemp("slides")
+    for n in range(6):
+        spec = PhantomSpec(f"s{n}", Size(1300, 1000), Mpp(0.5, 0.5), n, n % 2 == 1, "dune")
+        write_phantom(spec, folder / f"s{n}.tiff")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of the six with random features and graphs."""
+    from wsikit.config import load_config
+    from wsikit.stages.cohort import source_slides
+    from wsikit.stages.extract import run_extract
+    from wsikit.stages.graph import run_graph
+    from wsikit.stages.tile import run_tile
+
+    store = tmp_path_factory.mktemp("prepared") / "store"
+    config = load_config(None, ["tile.size=128", "extract.weights=random"])
+    run_tile(source_slides([slides]), store, config.tile)
+    encoder, _ = run_extract(store, config.extract)
+    run_graph(store, config.graph, encoder)
+    return store
+
+
+def error_line(answer: Answer) -> str:
+    """Return the one line that says what is wrong."""
+    lines = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, answer.err
+    return lines[0]
+
+
+def table(folder: Path, rows: list[str], header: str = "slide,label") -> Path:
+    path = folder / "cohort.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_broken_files_fail_by_name_and_the_rest_is_done(
+    wsikit: Wsikit, real_data: Path, slides: Path, tmp_path: Path
+) -> None:
+    broken = sorted((real_data / "broken").iterdir())
+    answer = wsikit("tile", *broken, slides / "s0.tiff", "-o", tmp_path / "s", *SMALL)
+    assert answer.code == 1
+    errors = [line for line in answer.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == len(broken)
+    for path in broken:
+        assert any(path.name in line for line in errors)
+    assert Store(tmp_path / "s").slide_ids() == ["s0"]
+    status = wsikit("status", tmp_path / "s")
+    assert "1 done, 3 failed" in status.out
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda d: d / "nowhere", "nowhere"),
+        (lambda d: (d / "empty").mkdir() or d / "empty", "empty"),
+        (lambda d: table(d, ["a.tiff,1"], "path,label"), "column 'slide' is missing"),
+        (lambda d: table(d, ["x/a.tiff,1", "y/a.tiff,0"]), "slide id 'a' stands on lines 2, 3"),
+    ],
+    ids=["missing path", "empty folder", "missing column", "duplicate ids"],
+)
+def test_wrong_slides_are_a_wrong_call(
+    wsikit: Wsikit, tmp_path: Path, make: object, said: str
+) -> None:
+    given = make(tmp_path)  # type: ignore[operator]
+    answer = wsikit("tile", given, "-o", tmp_path / "store", *SMALL)
+    assert answer.code == 2
+    assert said in error_line(answer)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_listed_slide_that_is_not_there_fails_alone(
+    wsikit: Wsikit, slides: Path, tmp_path: Path
+) -> None:
+    cohort = table(tmp_path, [f"{slides / 's0.tiff'},a", "gone.tiff,b"])
+    answer = wsikit("tile", cohort, "-o", tmp_path / "store", *SMALL)
+    assert answer.code == 1
+    assert "gone.tiff" in error_line(answer)
+    assert Store(tmp_path / "store").slide_ids() == ["s0"]
+
+
+def test_an_unknown_key_names_the_nearest(wsikit: Wsikit, slides: Path, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("tile:\n  filter: [rgb]\n")
+    answer = wsikit("tile", slides, "-o", tmp_path / "store", "-c", tmp_path / "c.yaml")
+    assert answer.code == 2
+    assert "unknown key 'tile.filter': did you mean 'filters'?" in error_line(answer)
+
+
+@pytest.mark.parametrize("where", ["file/below", "/proc/store"])
+def test_an_unwritable_output(wsikit: Wsikit, slides: Path, tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").touch()
+    answer = wsikit("tile", slides, "-o", tmp_path / where, *SMALL)
+    assert answer.code == 2
+    assert where.rpartition("/")[2] in error_line(answer)
+
+
+def test_a_store_of_another_recipe(wsikit: Wsikit, slides: Path, tmp_path: Path) -> None:
+    one = slides / "s0.tiff"
+    assert wsikit("tile", one, "-o", tmp_path / "s", *SMALL).code == 0
+    answer = wsikit("tile", one, "-o", tmp_path / "s", "--set", "tile.size=256", "-j", "1")
+    assert answer.code == 2
+    assert "size: 128 -> 256" in error_line(answer)
+    assert "--overwrite" in error_line(answer)
+
+
+def test_labels_without_slides_and_slides_without_labels(
+    wsikit: Wsikit, prepared: Path, tmp_path: Path
+) -> None:
+    """s5 has no row, s4 no label, `ghost` no slide."""
+    rows = [f"s{n},{n % 2},{split}" for n, split in enumerate(["train", "train", "val", "test"])]
+    rows[2] = "s2,0,val"
+    cohort = table(tmp_path, [*rows, "s4,,train", "ghost,1,train"], "slide_id,label,split")
+    answer = wsikit(
+        "train", prepared, "--labels", cohort, "-o", tmp_path / "run", "--method", "abmil",
+        "--epochs", 1, "--set", "train.bootstrap=100",
+    )  # fmt: skip
+    assert answer.code == 1
+    assert "ghost: labelled, but not in the store" in error_line(answer)
+    assert "left out: s4: no label in cohort.csv" in answer.err
+    assert "left out: s5: in the store but not in cohort.csv" in answer.err
+    assert (tmp_path / "run" / "report.html").exists()
+    assert "ghost" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["s0,1", "s1,1"], "all labelled slides are '1'"),
+        (["s0,0", "s1,1"], "too few"),
+        (["ghost,1", "other,0"], "none of its 2 slides is in the store"),
+    ],
+    ids=["one class", "too few", "none there"],
+)
+def test_labels_nothing_can_be_learned_from(
+    wsikit: Wsikit, prepared: Path, tmp_path: Path, rows: list[str], said: str
+) -> None:
+    cohort = table(tmp_path, rows, "slide_id,label")
+    answer = wsikit("train", prepared, "--labels", cohort, "-o", tmp_path / "run")
+    assert answer.code == 2
+    if said != "too few":
+        assert said in error_line(answer)
+    assert (
+        "cohort" in error_line(answer)
+        or "class" in error_line(answer)
+        or "label" in error_line(answer)
+    )
+    assert not (tmp_path / "run" / "provenance.json").exists()
+
+
+def test_a_patient_on_two_sides_is_refused(wsikit: Wsikit, prepared: Path, tmp_path: Path) -> None:
+    rows = ["s0,0,p1,train", "s1,1,p2,train", "s2,0,p1,test", "s3,1,p3,val"]
+    cohort = table(tmp_path, rows, "slide_id,label,patient_id,split")
+    answer = wsikit("train", prepared, "--labels", cohort, "-o", tmp_path / "run")
+    assert answer.code == 2
+    assert "p1" in error_line(answer)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (("extract", "STORE", "--encoder", "resnet81", "--weights", "random"), "resnet18"),
+        (("extract", "STORE", "--weights", "nowhere.safetensors"), "nowhere.safetensors"),
+        (("extract", "NOWHERE", "--weights", "random"), "no store here"),
+        (("extract", "STORE", "--weights", "random", "--device", "cuda"), "no GPU"),
+        (("extract", "STORE", "--weights", "random", "--device", "gpu"), "unknown device 'gpu'"),
+        (("graph", "STORE", "--encoder", "vgg16"), "no features by 'vgg16'"),
+        (("train", "STORE", "--labels", "none.csv", "-o", "OUT"), "none.csv"),
+        (("predict", "STORE", "--run", "NOWHERE"), "no run here"),
+        (("heatmap", "STORE", "--run", "NOWHERE"), "no patch scores yet"),
+        (("heatmap", "STORE", "--run", "NOWHERE", "--format", "jpg"), "'jpg'"),
+        (("evaluate", "NOWHERE"), "no run here"),
+        (("status", "NOWHERE"), "neither a store"),
+        (("inspect", "NOWHERE"), "NOWHERE"),
+        (("run", "NOWHERE/c.yaml"), "cannot be read"),
+        (("tile", "STORE", "-o", "OUT", "--mpp", "fast"), "is not a number"),
+    ],
+    ids=lambda value: "-".join(value[:1]) if isinstance(value, tuple) else "",
+)
+def test_what_is_asked_for_is_not_there(
+    wsikit: Wsikit, prepared: Path, tmp_path: Path, call: tuple[str, ...], said: str
+) -> None:
+    import torch
+
+    if "cuda" in call and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    places = {
+        "STORE": prepared,
+        "OUT": tmp_path / "out",
+        "NOWHERE": tmp_path / "NOWHERE",
+        "NOWHERE/c.yaml": tmp_path / "NOWHERE" / "c.yaml",
+    }
+    answer = wsikit(*(places.get(word, word) for word in call))
+    assert answer.code in (1, 2)
+    assert answer.code == 2 or call[0] == "inspect"
+    assert said in error_line(answer)
+
+
+def test_a_damaged_slide_in_the_store_fails_alone(
+    wsikit: Wsikit, prepared: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(prepared, store)
+    for shard in (store / "slides" / "s1.zarr" / "0" / "c").rglob("*"):
+        if shard.is_file():
+            shard.write_bytes(shard.read_bytes()[:-40])
+    shutil.rmtree(store / "slides" / "s1.zarr" / "features")
+    (store / "slides" / "s1.zarr" / "features").mkdir()
+    answer = wsikit("extract", store, "--weights", "random")
+    assert answer.code == 1
+    assert "s1" in error_line(answer)
+    assert "5 already done, 1 failed" in answer.err
+
+
+def test_a_pickle_is_not_run(wsikit: Wsikit, prepared: Path, tmp_path: Path) -> None:
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (Path.touch, (Path(tmp_path / "ran"),))  # type: ignore[return-value]
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    answer = wsikit("extract", prepared, "--weights", tmp_path / "evil.pt")
+    assert answer.code == 2
+    assert "evil.pt" in error_line(answer)
+    assert not (tmp_path / "ran").exists()
