@@ -22,8 +22,8 @@ pytestmark = pytest.mark.slow
 RECIPE = """
 cohort: cohort.csv
 output: {output}
-tile: {{size: 64}}
-extract: {{weights: random, batch_size: 16}}
+tile: {{size: 128}}
+extract: {{weights: random, batch_size: 8}}
 train: {{method: abmil, epochs: 3, bootstrap: 100}}
 heatmap: {{formats: [geojson]}}
 """

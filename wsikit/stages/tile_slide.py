@@ -20,13 +20,8 @@ from wsikit.slides.open import open_slide
 from wsikit.slides.overview import read_overview
 from wsikit.slides.slide import Slide
 from wsikit.stages.cohort import SourceSlide
-from wsikit.stain.histogram import (
-    StainTable,
-    apply_table,
-    identity_table,
-    matching_table,
-    tissue_histogram,
-)
+from wsikit.stages.stain_fit import fit_stain_table
+from wsikit.stain.histogram import StainTable, apply_table, identity_table
 from wsikit.stain.reference import load_reference, reference_digest
 from wsikit.store.recipe import recipe_id
 from wsikit.store.slide_writer import SHARD_PATCHES, PatchEntry, Shard, SlideWriter
@@ -40,9 +35,6 @@ ALGORITHM = 1
 
 THUMBNAIL_MIN_PX = 1024
 """A thumbnail is at least this long, where the slide has so many pixels."""
-
-STAIN_MPP = 8.0
-"""Resolution at which the slide's tissue histogram is taken, in um per px."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +117,7 @@ def begin_slide(job: SlideJob) -> BegunSlide:
                     f"{source.path.name}: the file or its mpp changed since it was tiled",
                     "use --overwrite to tile it again, or another store",
                 )
-        table = _stain_table(slide, job.config)
+        table = fit_stain_table(slide, grid, job.config)
         thumbnail, thumbnail_scale = read_overview(slide, _thumbnail_mpp(slide, job.config))
         writer = begun.writer
         codec = job.config.codec
@@ -224,16 +216,6 @@ def _thumbnail_mpp(slide: Slide, config: TileConfig) -> float:
     own = slide.mpp
     longest_um = max(slide.size_l0.width * own.x, slide.size_l0.height * own.y)
     return min(config.thumbnail_mpp, longest_um / THUMBNAIL_MIN_PX)
-
-
-def _stain_table(slide: Slide, config: TileConfig) -> StainTable:
-    if config.stain.method == "none":
-        return identity_table()
-    overview, _ = read_overview(slide, STAIN_MPP)
-    tissue = ~bright(overview, config.rgb.threshold, config.rgb.rule)
-    return matching_table(
-        tissue_histogram(overview, tissue), load_reference(config.stain.reference)
-    )
 
 
 def _squares(
