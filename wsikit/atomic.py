@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +21,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to `path` when the block succeeds.
 
     The temporary file lies in the same folder, so the rename is one step. If the block fails, it is
-    removed and `path` stays as it was.
+    removed and `path` stays as it was. Where the content is what `path` already holds, `path` is
+    left untouched, so that doing nothing new changes nothing.
 
     Args:
         path: the file to write; its folder is made where absent.
@@ -34,7 +37,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        temporary.replace(path)
+        if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
+            temporary.replace(path)
     except OSError as error:
         raise UsageError(
             f"cannot write {path}: {error.strerror or error}",
@@ -43,6 +47,22 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a folder that cannot be written holds nothing to remove
             temporary.unlink(missing_ok=True)
+
+
+def ensure_folder(path: Path) -> None:
+    """Make a folder where absent, and see that it can be written.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot write here ({error.strerror or error})", "choose a writable folder"
+        ) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

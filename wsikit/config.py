@@ -19,6 +19,17 @@ from wsikit.errors import ConfigError, nearest
 M = TypeVar("M", bound="Section")
 
 
+def _number_or_native(value: object) -> object:
+    """Say in one line what a resolution may be."""
+    number = isinstance(value, int | float) and 0.05 <= value <= 100
+    if value == "native" or (number and not isinstance(value, bool)):
+        return value
+    raise ValueError("give um per px, 0.05 to 100, or 'native'")
+
+
+StoreMpp = Annotated[float | Literal["native"], BeforeValidator(_number_or_native)]
+
+
 class Section(BaseModel):
     """A group of keys. Frozen; unknown keys are refused."""
 
@@ -60,7 +71,7 @@ class TileConfig(Section):
     """What `wsikit tile` does."""
 
     size: int = Field(512, ge=16, le=4096, multiple_of=8, description="patch side, store px")
-    mpp: float | Literal["native"] = Field(0.5, description="um per store px, or native")
+    mpp: StoreMpp = Field(0.5, description="um per store px, or native")
     filters: tuple[Literal["rgb", "entropy"], ...] = Field(
         ("rgb",), description="a patch must pass them all"
     )
@@ -211,7 +222,10 @@ def _explain(model: type[Section], error: ValidationError, where: str) -> tuple[
     if first["type"] == "literal_error":
         valid = first["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"{where}: {key} is {first['input']!r}", nearest(str(first["input"]), valid)
-    return f"{where}: {key} is {first['input']!r}", first["msg"]
+    said = first["msg"].removeprefix("Value error, ")
+    if isinstance(first["input"], dict | None) or "Config" in said:
+        said = "give its keys below it"
+    return f"{where}: {key} is {first['input']!r}", said
 
 
 def _keys_at(model: type[Section], path: Sequence[str]) -> list[str]:

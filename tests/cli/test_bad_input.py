@@ -217,6 +217,90 @@ def test_what_is_asked_for_is_not_there(
     assert said in error_line(answer)
 
 
+@pytest.fixture
+def trained(wsikit: Wsikit, prepared: Path, tmp_path: Path) -> Path:
+    """A small run over the prepared store."""
+    sides = ["train", "train", "val", "val", "test", "test"]
+    cohort = table(
+        tmp_path, [f"s{n},{n % 2},{s}" for n, s in enumerate(sides)], "slide_id,label,split"
+    )
+    options = ("--method", "abmil", "--epochs", 1, "--set", "train.bootstrap=100")
+    answer = wsikit("train", prepared, "--labels", cohort, "-o", tmp_path / "run", *options)
+    assert answer.code == 0, answer.err
+    return tmp_path / "run"
+
+
+def test_predicting_one_slide_keeps_the_others(
+    wsikit: Wsikit, prepared: Path, trained: Path
+) -> None:
+    before = (trained / "predictions.csv").read_text()
+    assert wsikit("predict", prepared, "--run", trained, "--slide", "s4").code == 0
+    assert (trained / "predictions.csv").read_text() == before
+    assert wsikit("predict", prepared, "--run", trained, "--slide", "s9").code == 2
+
+
+def test_figures_of_a_part_of_the_held_out_slides_are_refused(
+    wsikit: Wsikit, trained: Path
+) -> None:
+    lines = (trained / "predictions.csv").read_text().splitlines()
+    (trained / "predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
+    answer = wsikit("evaluate", trained)
+    assert answer.code == 2
+    assert "1 held-out slides have no prediction (s5)" in error_line(answer)
+
+
+def test_a_wrong_call_with_overwrite_spares_the_run(
+    wsikit: Wsikit, prepared: Path, trained: Path
+) -> None:
+    before = {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()}
+    cohort = trained.parent / "plain.csv"
+    cohort.write_text("slide_id,label\n" + "".join(f"s{n},{n % 2}\n" for n in range(6)))
+    call = ("train", prepared, "--labels", cohort, "-o", trained, "--folds", 40, "--overwrite")
+    assert wsikit(*call).code == 2
+    assert {p: p.read_bytes() for p in trained.rglob("*") if p.is_file()} == before
+
+
+def test_a_split_without_test_slides_is_refused_before_training(
+    wsikit: Wsikit, prepared: Path, tmp_path: Path
+) -> None:
+    rows = ["s0,0,train", "s1,1,train", "s2,0,val", "s3,1,val"]
+    cohort = table(tmp_path, rows, "slide_id,label,split")
+    answer = wsikit(
+        "train", prepared, "--labels", cohort, "-o", tmp_path / "run", "--method", "abmil"
+    )
+    assert answer.code == 2
+    assert "no test slide" in error_line(answer)
+
+
+def test_a_namesake_is_not_taken_for_the_runs_own_slide(
+    wsikit: Wsikit, prepared: Path, trained: Path, slides: Path, tmp_path: Path
+) -> None:
+    """Another file under a held-out slide's id must not inherit its label."""
+    cohort = table(tmp_path, [f"{slides / 's0.tiff'},s4"], "slide,slide_id")
+    store = tmp_path / "other"
+    assert wsikit("tile", cohort, "-o", store, *SMALL).code == 0
+    assert wsikit("extract", store, "--weights", "random").code == 0
+    assert wsikit("predict", store, "--run", trained, "-o", tmp_path / "out").code == 0
+    header, row = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    found = dict(zip(header.split(","), row.split(","), strict=True))
+    assert (found["label"], found["split"], found["fold"]) == ("", "", "")
+
+
+def test_one_damaged_record_hides_nothing_else(
+    wsikit: Wsikit, prepared: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(prepared, store)
+    (store / "status" / "s2.json").write_text("{bad")
+    (store / "slides" / "s3.zarr" / "zarr.json").unlink()
+    status, found = wsikit("status", store), wsikit("inspect", store)
+    assert (status.code, found.code) == (0, 0)
+    assert "s2: " in status.out
+    assert "not a status file" in status.out
+    assert "s5" in found.out
+    assert "cannot be read" in found.out
+
+
 def test_a_damaged_slide_in_the_store_fails_alone(
     wsikit: Wsikit, prepared: Path, tmp_path: Path
 ) -> None:

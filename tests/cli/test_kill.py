@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 RECIPE = """
 cohort: cohort.csv
-output: {output}
+output: {output}/study
 tile: {{size: 128}}
 extract: {{weights: random, batch_size: 8}}
 train: {{method: abmil, epochs: 3, bootstrap: 100}}
@@ -68,7 +68,7 @@ def results(out: Path) -> dict[str, bytes]:
 def test_killed_at_every_stage_it_ends_in_the_same_bytes(study: Path) -> None:
     answer = run_process("run", recipe(study, "whole"), "-j", 2)
     assert answer.code == 0, answer.err
-    out = study / "killed"
+    out = study / "killed" / "study"
     moments: list[Callable[[], bool]] = [
         lambda: any((out / "store" / ".staging").glob("*.shards/*_*.json")),
         lambda: len(list((out / "store" / "slides").glob("*.zarr/features/*"))) >= 3,
@@ -80,7 +80,7 @@ def test_killed_at_every_stage_it_ends_in_the_same_bytes(study: Path) -> None:
         kill_when(start("run", config, "-j", 2), moment)
     answer = run_process("run", config, "-j", 2)
     assert answer.code == 0, answer.err
-    whole, killed = results(study / "whole"), results(out)
+    whole, killed = results(study / "whole" / "study"), results(out)
     assert sorted(whole) == sorted(killed)
     assert [name for name in whole if whole[name] != killed[name]] == []
     assert not list((out / "store" / ".staging").iterdir())

@@ -43,12 +43,15 @@ def test_ids_come_from_file_names(tmp_path: Path) -> None:
         ("Slides,label\na.svs,1\n", "column 'slide' is missing (is 'Slides' meant?)"),
         ("path,label\na.svs,1\n", "column 'slide' is missing; it has path, label"),
         ("slide,label\n", "the table has no rows"),
-        ("", "cannot be read as CSV"),
-        ("slide;label\na.svs;1\n", "column 'slide' is missing"),
+        ("", "the file is empty"),
+        ("slide;label\na.svs;1\n", "parted by semicolons"),
+        ("slide,label\na.svs,1,x\n", "line 2: 3 fields where the header has 2"),
+        ("slide,label\n\na.svs\n", "line 3: 1 fields where the header has 2"),
+        ("slide,label\n,1\n", "line 2: 'slide' is empty"),
+        ("slide,slide,label\na,b,1\n", "column 'slide' stands twice"),
         ("slide,slide_id\na.svs,x\nb.svs,x\n", "slide id 'x' stands on lines 2, 3"),
         ("slide\nd/a.svs\ne/a.svs\n", "slide id 'a' stands on lines 2, 3"),
         ("slide,slide_id\na.svs,../x\n", "line 2: slide id '../x' cannot name a file"),
-        ("slide,slide_id\na.svs,\n", "line 2: slide id '' cannot name a file"),
     ],
 )
 def test_a_wrong_table_is_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -57,6 +60,13 @@ def test_a_wrong_table_is_one_line(tmp_path: Path, text: str, message: str) -> N
     assert message in str(caught.value)
     assert "cohort.csv" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_blank_id_comes_from_the_path_and_other_encodings_are_named(tmp_path: Path) -> None:
+    assert read_cohort(write(tmp_path, "slide,slide_id\na.svs,\n"))["slide_id"].tolist() == ["a"]
+    (tmp_path / "latin.csv").write_bytes("slide,label\nä.svs,1\n".encode("latin-1"))
+    with pytest.raises(CohortError, match="UTF-8"):
+        read_cohort(tmp_path / "latin.csv")
 
 
 def test_an_absent_table(tmp_path: Path) -> None:
@@ -90,7 +100,7 @@ def test_mpp_is_one_number_or_two(text: str, mpp: Mpp | None) -> None:
     assert parse_mpp(text, "--mpp") == mpp
 
 
-@pytest.mark.parametrize("text", ["fast", "1 2 3", "0,25 um"])
+@pytest.mark.parametrize("text", ["fast", "1 2 3", "0,25 um", "nan", "inf 1"])
 def test_a_wrong_mpp_is_named(text: str) -> None:
     with pytest.raises(CohortError, match="is not a number"):
         parse_mpp(text, "--mpp")

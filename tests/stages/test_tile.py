@@ -189,6 +189,39 @@ def test_another_recipe_needs_another_store_or_overwrite(phantom: Path, tmp_path
     assert Store(tmp_path / "s").slide("ph").grid.patch_px == 256
 
 
+def test_a_slide_that_went_away_fails_alone(phantom: Path, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        shutil.copyfile(phantom, tmp_path / f"{name}.tiff")
+    cohort = tmp_path / "cohort.csv"
+    cohort.write_text("slide\na.tiff\nb.tiff\nc.tiff\n")
+    run_tile(source_slides([cohort]), tmp_path / "s", config("size=256"))
+    (tmp_path / "b.tiff").unlink()
+    outcome = run_tile(source_slides([cohort]), tmp_path / "s", config("size=256"))
+    assert (outcome.skipped, list(outcome.failed)) == (["a", "c"], ["b"])
+    assert "b.tiff" in outcome.failed["b"]
+
+
+def test_a_damaged_stored_slide_is_noticed_and_repaired_on_demand(
+    phantom: Path, tmp_path: Path
+) -> None:
+    sources = source_slides([phantom])
+    run_tile(sources, tmp_path / "s", config("size=128"))
+    whole = tree(tmp_path / "s" / "slides")
+    (tmp_path / "s" / "slides" / "ph.zarr" / "zarr.json").unlink()
+    outcome = run_tile(sources, tmp_path / "s", config("size=128"))
+    assert "cannot be read" in outcome.failed["ph"]
+    assert run_tile(sources, tmp_path / "s", config("size=128"), overwrite=True).done == ["ph"]
+    assert tree(tmp_path / "s" / "slides") == whole
+
+
+def test_a_name_that_cannot_be_an_id_is_made_one(phantom: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    shutil.copyfile(phantom, folder / "-Fall 1 ä.tiff")
+    outcome = run_tile(source_slides([folder]), tmp_path / "s", config("size=256"))
+    assert outcome.done == ["Fall_1__"]
+
+
 def test_glass_alone_is_empty_and_not_a_failure(tmp_path: Path) -> None:
     from PIL import Image
 

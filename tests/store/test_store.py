@@ -33,6 +33,7 @@ def patch(row: int, col: int) -> np.ndarray:
 def attributes(recipe: str = "r1") -> dict[str, Any]:
     return {
         "recipe_id": recipe,
+        "recipe": {"size": 32, "source": "abc"},
         "size_l0": [1000, 1300],
         "mpp_l0": [0.25, 0.26],
         "mpp": [0.5, 0.52],
@@ -202,6 +203,7 @@ def test_what_is_not_there_says_which_command_makes_it(store: Store) -> None:
 def test_another_recipe_is_refused_and_names_what_changed(tmp_path: Path) -> None:
     Store.create(tmp_path, {"size": 512, "stain": {"method": "none"}})
     Store.create(tmp_path, {"size": 512, "stain": {"method": "none"}})
+    (tmp_path / "slides" / "s.zarr").mkdir()
     with pytest.raises(
         StoreError, match=r"another recipe \(size: 512 -> 256; stain.method: none ->"
     ):
@@ -264,6 +266,46 @@ def test_a_damaged_chunk_names_its_patch(store: Store) -> None:
         shard.write_bytes(data)
     with pytest.raises(StoreError, match=r"s\.zarr: patch at row 0, column 0 cannot be decoded"):
         store.slide("s").read_patch(0)
+
+
+@pytest.mark.parametrize(
+    "part", ["patches/x", "patches/foreground", "features/e", "graphs/g/distance"]
+)
+def test_a_missing_part_is_never_read_as_zeros(store: Store, part: str) -> None:
+    write_slide(store)
+    write_features(store, "s", "e", np.ones((len(KEPT), 3), np.float16), {})
+    write_graph(store, "s", "g", np.zeros((2, 4), np.int64), np.ones(4, np.float32), {})
+    for chunk in (store.slide_path("s") / part / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.unlink()
+
+    def read() -> None:
+        slide = store.slide("s")
+        slide.features("e"), slide.graph("g"), slide.patches
+
+    with pytest.raises(StoreError, match=f"a part of {part} is missing"):
+        read()
+
+
+def test_a_damaged_thumbnail_is_one_line(store: Store) -> None:
+    write_slide(store)
+    for chunk in (store.slide_path("s") / "thumbnail" / "c").rglob("*"):
+        if chunk.is_file():
+            chunk.write_bytes(b"garbage" * 9)
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.slide("s").thumbnail()
+
+
+def test_a_slide_of_the_stores_former_recipe_is_refused(store: Store) -> None:
+    write_slide(store)
+    Store.create(store.path, {"size": 64}, overwrite=True)
+    with pytest.raises(StoreError, match="tiled by another recipe than the store's"):
+        Store(store.path).slide("s")
+
+
+def test_a_store_without_slides_takes_any_recipe(tmp_path: Path) -> None:
+    Store.create(tmp_path, {"size": 512})
+    assert Store.create(tmp_path, {"size": 256}).tile_recipe == {"size": 256}
 
 
 def test_a_damaged_slide_names_its_path(store: Store) -> None:

@@ -27,6 +27,10 @@ COMMANDS = (
 )  # fmt: skip
 
 
+INTERRUPTED = 130
+"""The exit code that typer gives to Ctrl-C."""
+
+
 def make_app() -> typer.Typer:
     """Assemble the command line."""
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -64,9 +68,10 @@ def main() -> None:
     except WsikitError as error:
         print_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues where it stopped", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print("interrupted; the same command continues where it stopped", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -89,6 +89,11 @@ def make_progress() -> Progress:
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
+def say(line: str) -> None:
+    """Write a line to stderr, where it does not mix with results."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def print_error(error: WsikitError) -> None:
     """Write an error as one line."""
     print(f"error: {error}", file=sys.stderr, flush=True)

@@ -45,5 +45,6 @@ def heatmap(
         slide_ids=slide, truth=truth, progress=make_progress(),
     )  # fmt: skip
     code = exit_code(outcome, "heatmap")
-    print(output or run / "heatmaps")
+    if outcome.done:
+        print(output or run / "heatmaps")
     raise typer.Exit(code)

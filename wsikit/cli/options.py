@@ -21,7 +21,7 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override one key of the recipe; repeatable."),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace what another recipe made.")
+    bool, typer.Option("--overwrite", help="Do it again, replacing what is there.")
 ]
 DeviceOption = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute; auto takes a GPU if any.")

@@ -35,5 +35,6 @@ def predict(
         store, run, output, device=device, slide_ids=slide, progress=make_progress()
     )
     code = exit_code(outcome, "predict")
-    print((output or run) / "predictions.csv")
+    if outcome.done:
+        print((output or run) / "predictions.csv")
     raise typer.Exit(code)

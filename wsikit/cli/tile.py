@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wsikit.cli.console import exit_code, make_progress
+from wsikit.cli.console import exit_code, make_progress, say
 from wsikit.cli.options import (
     ConfigOption,
     OverwriteOption,
@@ -48,11 +48,14 @@ def tile(
       wsikit tile scan.png -o store --mpp 0.5 --set tile.mpp=native
     """
     from wsikit.execution.pool import open_pool
+    from wsikit.slides.find import passed_over_pictures
     from wsikit.stages.cohort import parse_mpp, source_slides
     from wsikit.stages.tile import check_store, run_tile
 
     settings = resolve(config, sets)
     sources = source_slides(slides, parse_mpp(mpp or "", "--mpp"))
+    for picture in passed_over_pictures(slides):
+        say(f"left out: {picture}: a picture beside slides; name it to have it tiled")
     check_store(sources, output, settings.tile, overwrite)
     count = min(worker_count(workers), max(1, len(sources) * 8))
     with open_pool(count, scheduler) as pool:

@@ -55,11 +55,25 @@ def find_slides(paths: Sequence[Path]) -> list[Path]:
     return list(found.values())
 
 
+def passed_over_pictures(paths: Sequence[Path]) -> list[Path]:
+    """List the pictures that `find_slides` leaves out because slides of other kinds lie beside."""
+    taken = {slide.resolve() for slide in find_slides(paths)}
+    searched = [path.resolve() for path in paths if path.is_dir()]
+    folders = {s.parent for s in taken if any(s.is_relative_to(folder) for folder in searched)}
+    return sorted(
+        file
+        for folder in folders
+        for file in folder.iterdir()
+        if file.suffix.lower() in PICTURE_SUFFIXES and file.name[0] != "." and file not in taken
+    )
+
+
 def default_slide_id(path: Path) -> str:
     """Return the slide id used where the cohort gives none.
 
     The file's name without its suffix (`.ome.tif` as a whole), a DICOM folder's own name;
-    characters outside `[A-Za-z0-9._-]` become `_`, leading dots go, and 128 characters are kept.
+    characters outside `[A-Za-z0-9._-]` become `_`, leading dots and dashes go, and 128 characters
+    are kept.
     """
     path = path.absolute()
     stem = path.name
@@ -70,7 +84,7 @@ def default_slide_id(path: Path) -> str:
             break
     else:
         stem = stem if path.is_dir() else path.stem
-    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".")[:_MAX_ID] or "slide"
+    return re.sub(r"[^A-Za-z0-9._-]", "_", stem).lstrip(".-")[:_MAX_ID] or "slide"
 
 
 def _slides_of(path: Path) -> list[Path]:

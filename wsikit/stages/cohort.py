@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,13 +74,7 @@ def read_cohort(path: Path) -> pd.DataFrame:
     Raises:
         CohortError: unreadable, empty, a needed column is missing, an id is unusable or repeated.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise CohortError(f"{path}: cannot be read as CSV ({reason})", "check the file") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    table = table.map(str.strip)
+    table = _read_rows(path)
     if "slide" not in table and "slide_id" not in table:
         hints = get_close_matches("slide", [str(c) for c in table.columns], n=1)
         hint = f" (is '{hints[0]}' meant?)" if hints else ""
@@ -88,12 +84,52 @@ def read_cohort(path: Path) -> pd.DataFrame:
         )
     if table.empty:
         raise CohortError(f"{path}: the table has no rows", "list one slide a row")
-    if "slide_id" not in table:
-        table["slide_id"] = [default_slide_id(Path(slide)) for slide in table["slide"]]
+    if "slide" in table:
+        _check_paths(table, path)
+        named = table["slide_id"] if "slide_id" in table else [""] * len(table)
+        table["slide_id"] = [
+            given or default_slide_id(Path(slide))
+            for given, slide in zip(named, table["slide"], strict=True)
+        ]
     _check_ids(table, path)
     patients = table["patient_id"] if "patient_id" in table else table["slide_id"]
     table["patient_id"] = patients.where(patients != "", table["slide_id"])
     return table
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    """Read a CSV as text, every row as long as the header."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [(reader.line_num, row) for reader in [csv.reader(file)] for row in reader]
+    except UnicodeDecodeError as error:
+        raise CohortError(f"{path}: not UTF-8 text", "save it as CSV in UTF-8") from error
+    except (OSError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CohortError(f"{path}: cannot be read as CSV ({reason})", "check the file") from error
+    stripped = [(line, [cell.strip() for cell in row]) for line, row in rows]
+    filled = [(line, row) for line, row in stripped if any(row)]
+    if not filled:
+        raise CohortError(f"{path}: the file is empty", "list one slide a row, under a header")
+    (_, header), *body = filled
+    if len(header) == 1 and ";" in header[0]:
+        raise CohortError(f"{path}: columns are parted by semicolons", "save it with commas")
+    repeated = [name for name, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise CohortError(f"{path}: column '{repeated[0]}' stands twice", "keep one of them")
+    for line, row in body:
+        if len(row) != len(header):
+            raise CohortError(
+                f"{path}, line {line}: {len(row)} fields where the header has {len(header)}",
+                "put fields that hold commas in double quotes",
+            )
+    return pd.DataFrame([row for _, row in body], columns=header, dtype=str)
+
+
+def _check_paths(table: pd.DataFrame, path: Path) -> None:
+    blank = [n for n, slide in enumerate(table["slide"], start=2) if not slide]
+    if blank:
+        raise CohortError(f"{path}, line {blank[0]}: 'slide' is empty", "give the slide's path")
 
 
 def _check_ids(table: pd.DataFrame, path: Path) -> None:
@@ -141,6 +177,8 @@ def parse_mpp(text: str, where: str) -> Mpp | None:
         return None
     try:
         numbers = [float(part) for part in parts]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(text)
         return Mpp(*(numbers * 2 if len(numbers) == 1 else numbers))
     except (ValueError, TypeError):
         raise CohortError(

@@ -67,7 +67,7 @@ def run_evaluate(run_path: Path) -> Evaluation:
     held_out = predictions[predictions["split"] == "test"].reset_index(drop=True)
     if held_out.empty:
         raise StoreError(f"{run_path}: no held-out slide is predicted", "run wsikit train first")
-    _check(held_out, facts, run_path)
+    _check(held_out, facts, run)
 
     def measure(table: pd.DataFrame) -> Metrics:
         labels, probabilities = _arrays(table, facts)
@@ -83,12 +83,21 @@ def run_evaluate(run_path: Path) -> Evaluation:
     return evaluation
 
 
-def _check(held_out: pd.DataFrame, facts: RunFacts, run_path: Path) -> None:
+def _check(held_out: pd.DataFrame, facts: RunFacts, run: RunFolder) -> None:
+    """Refuse predictions that are not the run's, or not of all it held out."""
+    splits = run.splits()
+    wanted = set(splits.loc[splits["split"] == "test", "slide_id"])
+    left_out = sorted(wanted - set(held_out["slide_id"]))
+    if left_out:
+        raise StoreError(
+            f"{run.path}: {len(left_out)} held-out slides have no prediction ({left_out[0]})",
+            "predict them: figures without them would be of another cohort",
+        )
     missing = {f"prob_{c}" for c in facts.classes} - set(held_out.columns)
     unknown = set(held_out["label"]) - set(facts.classes)
     if missing or unknown:
         what = f"lacks {sorted(missing)[0]}" if missing else f"has the label {sorted(unknown)[0]!r}"
-        raise StoreError(f"{run_path}: predictions.csv {what}", "run wsikit predict again")
+        raise StoreError(f"{run.path}: predictions.csv {what}", "run wsikit predict again")
 
 
 def _arrays(table: pd.DataFrame, facts: RunFacts) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -172,7 +181,7 @@ def _rows(
         slide_id = known["slide_id"]
         picture = run.heatmaps / f"{slide_id}.png"
         geojson = run.heatmaps / f"{slide_id}.geojson"
-        parquet = run.patches / f"{slide_id}.parquet"
+        parquet = run.patch_table(slide_id)
         fold = str(known["fold"])
         rows.append(
             SlideRow(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from wsikit.atomic import ensure_folder
 from wsikit.config import HeatmapConfig
-from wsikit.errors import StoreError, WsikitError
+from wsikit.errors import StoreError, UsageError, WsikitError
 from wsikit.heatmap.geojson import write_geojson
 from wsikit.heatmap.overlay import draw_overlay
 from wsikit.heatmap.sheet import TruthOutline
@@ -52,6 +53,14 @@ def run_heatmap(
     chosen = list(slide_ids or sorted(p.stem for p in run.patches.glob("*.parquet")))
     if not chosen:
         raise StoreError(f"{run_path}: no patch scores yet", "run wsikit predict first")
+    unknown = [slide_id for slide_id in chosen if not run.patch_table(slide_id).exists()]
+    if unknown:
+        raise StoreError(
+            f"{run_path}: slide '{unknown[0]}' has no patch scores", "run wsikit predict first"
+        )
+    if truth is not None and not truth.is_dir():
+        raise UsageError(f"--truth {truth}: there is no such folder", "check the path")
+    ensure_folder(folder)
     outcome = Outcome()
     progress.start(STAGE, len(chosen))
     for slide_id in chosen:
@@ -76,7 +85,7 @@ def _draw_slide(
     truth: Path | None,
 ) -> None:
     slide = store.slide(slide_id)
-    scores = patch_scores(read_patches(run.patches / f"{slide_id}.parquet"), config.score)
+    scores = patch_scores(read_patches(run.patch_table(slide_id)), config.score)
     if "png" in config.formats:
         outline = None
         if truth is not None:

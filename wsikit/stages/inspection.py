@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from wsikit.errors import MppError
+from wsikit.errors import MppError, StoreError, UsageError
 from wsikit.slides.fingerprint import fingerprint
 from wsikit.slides.open import open_slide
 from wsikit.stages.state import state_of
@@ -28,6 +28,8 @@ def inspect_path(path: Path, mpp: Mpp | None = None) -> dict[str, Any]:
         return _inspect_store(Store(path))
     if (path / "provenance.json").exists():
         return state_of(path)
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file or folder", "check the path")
     return _inspect_slide(path, mpp)
 
 
@@ -54,10 +56,14 @@ def _inspect_slide(path: Path, mpp: Mpp | None) -> dict[str, Any]:
 
 
 def _inspect_store(store: Store) -> dict[str, Any]:
-    slides = {}
+    slides: dict[str, Any] = {}
     for slide_id in store.slide_ids():
-        slide = store.slide(slide_id)
-        grid, index = slide.grid, slide.patches
+        try:
+            slide = store.slide(slide_id)
+            grid, index = slide.grid, slide.patches
+        except StoreError as error:
+            slides[slide_id] = {"problem": str(error)}
+            continue
         slides[slide_id] = {
             "patches": len(index),
             "grid": [grid.rows, grid.cols],

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wsikit.errors import CohortError, StoreError
+from wsikit.errors import CohortError, WsikitError
 from wsikit.stages.cohort import read_cohort, require_column
 from wsikit.store.store import Store
 
@@ -49,7 +49,7 @@ def join_labels(store: Store, labels: Path, missing: Callable[[str], str | None]
             unlabelled[slide_id] = f"no label in {labels.name}"
         elif slide_id not in tiled:
             unusable[slide_id] = _why_absent(store, slide_id)
-        elif lacks := missing(slide_id):
+        elif lacks := _lacks(slide_id, missing):
             unusable[slide_id] = lacks
     listed = set(cohort["slide_id"])
     unlabelled |= {i: f"in the store but not in {labels.name}" for i in sorted(tiled - listed)}
@@ -60,8 +60,15 @@ def join_labels(store: Store, labels: Path, missing: Callable[[str], str | None]
             f"{labels}: none of its {len(cohort)} slides is in the store with features and a label",
             "check that slide ids match (wsikit status STORE lists them)",
         )
-    table["fingerprint"] = [_fingerprint(store, i) for i in table["slide_id"]]
+    table["fingerprint"] = [source_fingerprint(store, i) for i in table["slide_id"]]
     return Labelled(table, unusable, unlabelled)
+
+
+def _lacks(slide_id: str, missing: Callable[[str], str | None]) -> str | None:
+    try:
+        return missing(slide_id)
+    except WsikitError as error:
+        return str(error)
 
 
 def _why_absent(store: Store, slide_id: str) -> str:
@@ -73,9 +80,6 @@ def _why_absent(store: Store, slide_id: str) -> str:
     return f"failed at tile: {tile.reason}"
 
 
-def _fingerprint(store: Store, slide_id: str) -> str:
-    try:
-        status = store.status(slide_id).get("tile")
-    except StoreError:
-        return slide_id
-    return status.source if status and status.source else slide_id
+def source_fingerprint(store: Store, slide_id: str) -> str:
+    """Return the fingerprint of the file a tiled slide was made from."""
+    return str(store.slide(slide_id).recipe["source"])

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wsikit.atomic import write_bytes
+from wsikit.atomic import ensure_folder, write_bytes
 from wsikit.errors import StoreError, WsikitError
 from wsikit.stages.bags import bag_loader
+from wsikit.stages.labelled import source_fingerprint
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
 from wsikit.stages.run_heads import trained_heads
@@ -83,17 +84,16 @@ def run_predict(
     folder = RunFolder(out or run_path)
     load = bag_loader(store, facts.encoder_id, facts.graph_id)
     chosen = chosen_slides(store, slide_ids)
+    ensure_folder(folder.patches)
     outcome, rows = Outcome(), []
     progress.start(STAGE, len(chosen))
     for slide_id in chosen:
-        standing = _standing(splits, slide_id, facts.folds)
         try:
+            standing = _standing(splits, store, slide_id, facts.folds)
             bag = load(slide_id)
             scores = [predict_bag(heads[f], slide_id, bag, on) for f in standing.folds]
             mean = _mean(scores)
-            _write_patches(
-                folder.patches / f"{slide_id}.parquet", store.slide(slide_id), mean, facts
-            )
+            _write_patches(folder.patch_table(slide_id), store.slide(slide_id), mean, facts)
         except (WsikitError, OSError) as error:
             outcome.failed[slide_id] = str(error)
             progress.advance(f"{slide_id}: FAILED: {error}")
@@ -103,9 +103,20 @@ def run_predict(
         outcome.done.append(slide_id)
         progress.advance(f"{slide_id}: {row['pred']}")
     progress.finish()
-    if rows:
-        write_table(folder.predictions_csv, pd.DataFrame(rows))
+    table = pd.DataFrame(rows)
+    if slide_ids is not None and folder.predictions_csv.exists():
+        table = _replace_rows(folder.predictions(), table)
+    if len(table):
+        write_table(folder.predictions_csv, table)
     return outcome
+
+
+def _replace_rows(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Put the slides predicted now in the place of their earlier rows."""
+    if new.empty:
+        return old
+    kept = old[~old["slide_id"].isin(new["slide_id"])]
+    return pd.concat([kept, new], ignore_index=True).sort_values("slide_id", ignore_index=True)
 
 
 def prediction_row(
@@ -129,9 +140,10 @@ def _check_recipe(store: Store, facts: RunFacts) -> None:
         )
 
 
-def _standing(splits: pd.DataFrame, slide_id: str, folds: int) -> Standing:
+def _standing(splits: pd.DataFrame, store: Store, slide_id: str, folds: int) -> Standing:
+    """Find a slide in the run's split: by its id, and by being the same file."""
     mine = splits[splits["slide_id"] == slide_id]
-    if mine.empty:
+    if mine.empty or mine["fingerprint"].iloc[0] != source_fingerprint(store, slide_id):
         return Standing(range(folds), {})
     held_out = mine[mine["split"] == "test"]
     best = (held_out if len(held_out) else mine).iloc[0]

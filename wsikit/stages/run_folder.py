@@ -70,6 +70,10 @@ class RunFolder:
         """Return the folder of one fold's weights."""
         return self.path / "folds" / str(fold)
 
+    def patch_table(self, slide_id: str) -> Path:
+        """Return where a slide's patch scores lie."""
+        return self.patches / f"{slide_id}.parquet"
+
     @property
     def begun(self) -> bool:
         """Whether a training was started here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from wsikit.errors import StoreError, WsikitError
+from wsikit.errors import StoreError, UsageError, WsikitError, nearest
 from wsikit.stages.progress import Outcome, Progress
 from wsikit.store.status import StageStatus
 from wsikit.store.store import Store
@@ -17,10 +17,14 @@ def chosen_slides(store: Store, slide_ids: Sequence[str] | None) -> list[str]:
 
     Raises:
         StoreError: the store has no tiled slide.
+        UsageError: a named slide is not in the store.
     """
-    if slide_ids is not None:
-        return list(slide_ids)
     tiled = store.slide_ids()
+    if slide_ids is not None:
+        for name in slide_ids:
+            if name not in tiled:
+                raise UsageError(f"{store.path}: holds no slide '{name}'", nearest(name, tiled))
+        return list(slide_ids)
     if not tiled:
         raise StoreError(f"{store.path}: no slide is tiled yet", "run wsikit tile first")
     return tiled
@@ -46,7 +50,7 @@ def run_slides(
         done_recipe: the recipe id of what is stored, or None where nothing is.
         work: does one slide, given its recipe id; returns a few words on it.
         progress: told of each slide.
-        overwrite: redo what another recipe made.
+        overwrite: redo all of them, whatever is there.
 
     Returns:
         What became of each slide.
@@ -60,7 +64,7 @@ def run_slides(
             slide = store.slide(slide_id)
             recipe = recipe_of(slide)
             present = done_recipe(slide)
-            if present == recipe:
+            if present == recipe and not overwrite:
                 outcome.skipped.append(slide_id)
                 progress.advance(f"{slide_id}: already done")
                 continue

@@ -8,6 +8,7 @@ from typing import Any
 
 from wsikit.errors import StoreError, WsikitError
 from wsikit.stages.run_folder import RunFolder
+from wsikit.store.status import StageStatus
 from wsikit.store.store import Store
 
 
@@ -39,7 +40,7 @@ def _store_state(store: Store) -> dict[str, Any]:
     counts: dict[str, Counter[str]] = {}
     tiled = set(store.slide_ids())
     for slide_id in store.known_ids():
-        stages = store.status(slide_id)
+        stages = _stages(store, slide_id)
         slides[slide_id] = {
             stage: {"state": s.state, "reason": s.reason, "seconds": s.seconds}
             for stage, s in stages.items()
@@ -55,6 +56,14 @@ def _store_state(store: Store) -> dict[str, Any]:
         "counts": {stage: dict(counter) for stage, counter in sorted(counts.items())},
         "slides": slides,
     }
+
+
+def _stages(store: Store, slide_id: str) -> dict[str, StageStatus]:
+    """Read a slide's outcomes; a damaged record is one of them, so that the rest is shown."""
+    try:
+        return store.status(slide_id)
+    except StoreError as error:
+        return {"record": StageStatus("failed", reason=str(error))}
 
 
 def _patch_count(store: Store, slide_id: str) -> int | None:

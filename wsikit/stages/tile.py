@@ -6,6 +6,7 @@ being read; a killed run continues from its last finished shard.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -51,7 +52,7 @@ def run_tile(
         config: how to tile.
         pool: where to run; default in this process.
         progress: told of each slide.
-        overwrite: tile again what another recipe made.
+        overwrite: tile all of them again, whatever is there.
 
     Returns:
         What became of each slide.
@@ -101,14 +102,17 @@ def check_store(
 
 def _unchanged(store: Store, job: SlideJob) -> StageStatus | None:
     """Return the outcome of an earlier run that still holds, judged without reading the slide."""
-    status = store.status(job.source.slide_id).get(STAGE)
-    if status is None or status.state == "failed":
+    if job.overwrite:
         return None
-    if status.state == "done" and not store.slide_path(job.source.slide_id).is_dir():
-        return None
+    slide_id = job.source.slide_id
     try:
+        status = store.status(slide_id).get(STAGE)
+        if status is None or status.state == "failed":
+            return None
+        if status.state == "done" and store.slide(slide_id).recipe_id != status.recipe_id:
+            return None
         same_files = status.stamp == tuple(quick_stamp(job.source.path))
-    except OSError:
+    except (WsikitError, OSError):
         return None
     same_recipe = status.recipe_id == recipe_id(slide_recipe(job, status.source))
     return status if same_files and same_recipe else None
@@ -153,7 +157,7 @@ class _Run:
         except WsikitError as error:
             self._fail(slide_id, str(error))
         except OSError as error:
-            self._fail(slide_id, f"{error.filename or slide_id}: {error.strerror or error}")
+            self._fail(slide_id, _os_reason(slide_id, error))
         except MemoryError:
             self._fail(slide_id, f"{slide_id}: out of memory: use fewer --workers")
         else:
@@ -207,3 +211,9 @@ class _Run:
         if begun is not None:
             status = replace(status, source=begun.source, stamp=begun.stamp)
         self.store.set_status(slide_id, STAGE, status)
+
+
+def _os_reason(slide_id: str, error: OSError) -> str:
+    if error.errno == errno.ENOSPC:
+        return f"{slide_id}: the disk is full: make room, then run the same command again"
+    return f"{error.filename or slide_id}: {error.strerror or error}"

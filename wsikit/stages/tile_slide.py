@@ -26,6 +26,7 @@ from wsikit.stain.reference import load_reference, reference_digest
 from wsikit.store.recipe import recipe_id
 from wsikit.store.slide_writer import SHARD_PATCHES, PatchEntry, Shard, SlideWriter
 from wsikit.store.store import Store
+from wsikit.store.stored_slide import StoredSlide
 from wsikit.tissue.entropy import channel_entropy
 from wsikit.tissue.rgb import bright, rgb_foreground
 from wsikit.types import BoolMask, Mpp, UInt8Image
@@ -108,15 +109,15 @@ def begin_slide(job: SlideJob) -> BegunSlide:
         target = None if job.config.mpp == "native" else Mpp(job.config.mpp, job.config.mpp)
         grid = PatchGrid(slide.size_l0, slide.scale_to(target), job.config.size)
         begun = BegunSlide(job, recipe, print_of_source, stamp, grid)
-        if final.is_dir():
-            stored = store.slide(source.slide_id)
+        if final.is_dir() and not job.overwrite:
+            stored = StoredSlide(final, source.slide_id)
             if stored.recipe_id == recipe:
+                begun.writer.discard()  # a kill may have left its markers
                 return replace(begun, patches=len(stored.patches))
-            if not job.overwrite:
-                raise SlideError(
-                    f"{source.path.name}: the file or its mpp changed since it was tiled",
-                    "use --overwrite to tile it again, or another store",
-                )
+            raise SlideError(
+                f"{source.path.name}: the file or its mpp changed since it was tiled",
+                "use --overwrite to tile it again, or another store",
+            )
         table = fit_stain_table(slide, grid, job.config)
         thumbnail, thumbnail_scale = read_overview(slide, _thumbnail_mpp(slide, job.config))
         writer = begun.writer

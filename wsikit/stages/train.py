@@ -188,15 +188,24 @@ def _begin(
                 f"{run.path}: holds a run by another recipe (other settings, slides or labels)",
                 "use --overwrite to replace it, or another folder with -o",
             )
-        if not same:
-            run.clear()
-    train = config.train
-    splits = make_splits(table, train.folds, config.seed, train.val_share, train.test_share)
-    known = table[["slide_id", "patient_id", "label"]]
-    splits = splits.merge(known, on="slide_id")
+    splits = _split(config, table)
+    run.clear()
     run.begin(config, facts)
     write_table(run.splits_csv, splits)
     return splits
+
+
+def _split(config: Config, table: pd.DataFrame) -> pd.DataFrame:
+    """Cut the cohort, and note beside each slide what tells it from another of the same id."""
+    train = config.train
+    splits = make_splits(table, train.folds, config.seed, train.val_share, train.test_share)
+    if "test" not in set(splits["split"]):
+        raise CohortError(
+            "the cohort's split column holds no test slide, so nothing could be measured",
+            "mark some patients as 'test'",
+        )
+    known = table[["slide_id", "patient_id", "label", "fingerprint"]]
+    return splits.merge(known, on="slide_id")
 
 
 def _sides(splits: pd.DataFrame, fold: int) -> Sides:

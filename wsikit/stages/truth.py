@@ -61,7 +61,7 @@ def held_out_patch_auc(store: Store, run: RunFolder, truth: Path) -> float | Non
     predictions = run.predictions()
     labels, scores = [], []
     for slide_id in predictions.loc[predictions["split"] == "test", "slide_id"]:
-        table = read_patches(run.patches / f"{slide_id}.parquet")
+        table = read_patches(run.patch_table(slide_id))
         mask, downsample = read_mask(truth, slide_id, store.slide(slide_id).grid.slide_px)
         x, y, width, height = (table[c].to_numpy() for c in ("x", "y", "width", "height"))
         share = patch_truth(mask, downsample, x, y, width, height)

@@ -14,6 +14,7 @@ from zarr.codecs import ZstdCodec
 
 from wsikit.atomic import replace_folder
 from wsikit.store.store import Store
+from wsikit.store.stored_slide import MISSING
 from wsikit.types import FloatArray
 
 FEATURE_ROWS = 1024
@@ -44,6 +45,7 @@ def write_features(
         data=np.ascontiguousarray(features),
         chunks=(min(max(1, len(features)), FEATURE_ROWS), max(1, features.shape[1])),
         compressors=[ZstdCodec()],
+        fill_value=np.nan,
     )
     array.update_attributes(dict(attributes))
     replace_folder(staged, store.slide_path(slide_id) / "features" / encoder_id)
@@ -72,9 +74,19 @@ def write_graph(
     group.update_attributes(dict(attributes))
     columns = min(max(1, edge_index.shape[1]), EDGE_CHUNK)
     group.create_array(
-        "edge_index", data=edge_index, chunks=(2, columns), compressors=[ZstdCodec()]
+        "edge_index",
+        data=edge_index,
+        chunks=(2, columns),
+        compressors=[ZstdCodec()],
+        fill_value=MISSING,
     )
-    group.create_array("distance", data=distance, chunks=(columns,), compressors=[ZstdCodec()])
+    group.create_array(
+        "distance",
+        data=distance,
+        chunks=(columns,),
+        compressors=[ZstdCodec()],
+        fill_value=np.nan,
+    )
     replace_folder(staged, store.slide_path(slide_id) / "graphs" / graph_id)
 
 

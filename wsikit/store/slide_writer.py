@@ -21,7 +21,7 @@ from zarr.codecs import ZstdCodec
 from wsikit.atomic import replace_folder, write_json
 from wsikit.geometry import PatchGrid
 from wsikit.store.codecs import CodecName, store_codecs
-from wsikit.store.stored_slide import WHITE, PatchIndex
+from wsikit.store.stored_slide import MISSING, WHITE, PatchIndex
 from wsikit.types import UInt8Image
 
 SHARD_PATCHES = 8
@@ -182,6 +182,7 @@ class SlideWriter:
                 data=values,
                 chunks=(min(max(1, len(values)), INDEX_CHUNK),),
                 compressors=[ZstdCodec()],
+                fill_value=np.nan if values.dtype.kind == "f" else MISSING,
                 overwrite=True,
             )
         for leftover in self.staging.rglob("*.partial"):

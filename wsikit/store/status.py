@@ -60,7 +60,10 @@ def read_status(path: Path) -> dict[str, StageStatus]:
 
 
 def write_status(path: Path, stage: str, status: StageStatus) -> None:
-    """Record one stage's outcome, keeping the other stages'."""
-    stages = read_status(path)
+    """Record one stage's outcome, keeping the other stages'; a damaged file is begun anew."""
+    try:
+        stages = read_status(path)
+    except StoreError:
+        stages = {}
     stages[stage] = status
     write_json(path, {name: asdict(entry) for name, entry in sorted(stages.items())})

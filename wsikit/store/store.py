@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +57,7 @@ class Store:
         Args:
             path: the store's directory; its parents are made.
             tile_recipe: the parameters all slides of the store are tiled with.
-            overwrite: take on a new recipe where the store has another.
+            overwrite: take on a new recipe where the store's slides have another.
 
         Raises:
             StoreError: the directory is not a store, cannot be written, or has another recipe.
@@ -67,7 +67,7 @@ class Store:
             if (path / "wsikit.json").exists():
                 store = cls(path)
                 changed = differences(store.tile_recipe, tile_recipe)
-                if changed and not overwrite:
+                if changed and not overwrite and store.slide_ids():
                     raise StoreError(
                         f"{path}: the store was made by another recipe ({'; '.join(changed)})",
                         "use the same settings, another store, or --overwrite",
@@ -115,14 +115,22 @@ class Store:
         """Open one tiled slide.
 
         Raises:
-            StoreError: the slide is not in the store.
+            StoreError: the slide is not in the store, damaged, or tiled by another recipe than the
+                store's.
         """
         path = self.slide_path(slide_id)
         if not path.is_dir():
             raise StoreError(
                 f"{self.path}: slide '{slide_id}' is not in the store", "tile it with wsikit tile"
             )
-        return StoredSlide(path, slide_id)
+        slide = StoredSlide(path, slide_id)
+        own = {k: v for k, v in slide.recipe.items() if k in self.tile_recipe}
+        if own != self.tile_recipe:
+            raise StoreError(
+                f"{self.path}: slide '{slide_id}' was tiled by another recipe than the store's",
+                "tile it again with --overwrite",
+            )
+        return slide
 
     def encoder_ids(self) -> list[str]:
         """List the encoders by which any slide has features, sorted."""
@@ -155,7 +163,8 @@ class Store:
                     f"{self.path}: another wsikit run is writing to this store",
                     "wait for it to end, or use another store",
                 ) from error
-            os.truncate(file.fileno(), 0)
+            for left in (self.path / ".staging").glob("*.old"):
+                shutil.rmtree(left, ignore_errors=True)
             yield
 
 

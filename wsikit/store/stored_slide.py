@@ -18,6 +18,9 @@ from wsikit.types import FloatArray, Mpp, Size, UInt8Image
 
 WHITE = 255
 
+MISSING = -1
+"""What a whole number reads as where its chunk is gone; a missing float reads as NaN."""
+
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, GroupNotFoundError)
 """What zarr raises for a group or array that is absent or damaged."""
 
@@ -79,7 +82,7 @@ class StoredSlide:
     def _damaged(self, error: Exception) -> StoreError:
         return StoreError(
             f"{self.path}: the stored slide cannot be read ({error})",
-            "tile it again with --overwrite",
+            "make it again: the same command with --overwrite and --slide, or tile --overwrite",
         )
 
     @cached_property
@@ -89,15 +92,19 @@ class StoredSlide:
         Raises:
             StoreError: the index is damaged.
         """
+        columns = {f.name: self._read(f"patches/{f.name}") for f in fields(PatchIndex)}
+        return PatchIndex(**columns)
+
+    def _read(self, name: str) -> NDArray[Any]:
+        """Read a whole array; what is missing from it was given an impossible value."""
         try:
-            return PatchIndex(
-                **{
-                    f.name: np.asarray(self._array(f"patches/{f.name}")[:])
-                    for f in fields(PatchIndex)
-                }
-            )
+            values = np.asarray(self._array(name)[:])
         except _DAMAGE as error:
             raise self._damaged(error) from error
+        missing = np.isnan(values) if values.dtype.kind == "f" else values == MISSING
+        if missing.any():
+            raise self._damaged(ValueError(f"a part of {name} is missing"))
+        return values
 
     @cached_property
     def _image(self) -> zarr.Array[Any]:
@@ -113,6 +120,11 @@ class StoredSlide:
     def recipe_id(self) -> str:
         """Identity of the recipe that made the patches."""
         return str(self.attributes["recipe_id"])
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe that made the patches: the store's, and the source's identity."""
+        return dict(self.attributes["recipe"])
 
     @property
     def grid(self) -> PatchGrid:
@@ -159,7 +171,11 @@ class StoredSlide:
 
     def thumbnail(self) -> UInt8Image:
         """Return the whole slide, background too, as (h, w, 3) uint8; not stain-normalised."""
-        return np.ascontiguousarray(np.asarray(self._array("thumbnail")[:]).transpose(1, 2, 0))
+        try:
+            pixels = np.asarray(self._array("thumbnail")[:])
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
     @property
     def thumbnail_scale(self) -> tuple[float, float]:
@@ -191,7 +207,7 @@ class StoredSlide:
                 f"{self.path.name}: {array.shape[0]} features for {len(self.patches)} patches",
                 "run wsikit extract with --overwrite",
             )
-        return cast("NDArray[np.floating[Any]]", np.asarray(array[:]))
+        return cast("NDArray[np.floating[Any]]", self._read(f"features/{encoder_id}"))
 
     def graph(self, graph_id: str) -> tuple[NDArray[np.int64], FloatArray]:
         """Return a graph: edge_index (2, E) int64 and distance (E,) float32.
@@ -199,9 +215,10 @@ class StoredSlide:
         Raises:
             StoreError: there is none by that id.
         """
-        edges = np.asarray(self._derived(f"graphs/{graph_id}/edge_index", "wsikit graph")[:])
-        distance = np.asarray(self._derived(f"graphs/{graph_id}/distance", "wsikit graph")[:])
-        return edges, distance
+        names = [f"graphs/{graph_id}/{part}" for part in ("edge_index", "distance")]
+        for name in names:
+            self._derived(name, "wsikit graph")
+        return self._read(names[0]), self._read(names[1])
 
     def derived_attributes(self, name: str) -> dict[str, Any]:
         """Return what is recorded about `features/<id>` or `graphs/<id>`; empty if absent."""
