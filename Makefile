@@ -2,11 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint types imports docs bench clean
+.PHONY: help demo test lint docs bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo     install, then run the whole path on phantom slides (about 5 minutes)"
+	@echo "make demo     install, then run the whole path on phantom slides (about 3 minutes)"
 	@echo "make test     install what tests need, then run them"
 	@echo "make lint     ruff, mypy and the import contracts"
 	@echo "make docs     build the documentation into site/"

@@ -1,8 +1,8 @@
 """Make the packaged stain reference: the histogram of an imagined, evenly stained H&E slide.
 
-No one's tissue is in it. Pixels are drawn from four kinds of tissue, each with log-normal amounts of
-haematoxylin and eosin, and turned into colour by Beer-Lambert with the stain vectors that Macenko
-et al. (2009) give as typical. Run it as `python pipelines/stain_reference.py FILE.json`.
+No one's tissue is in it. Pixels are drawn from four kinds of tissue, each with log-normal amounts
+of haematoxylin and eosin, and turned into colour by Beer-Lambert with the stain vectors that
+Macenko et al. (2009) give as typical. Run it as `python pipelines/stain_reference.py FILE.json`.
 """
 
 from __future__ import annotations
