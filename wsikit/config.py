@@ -158,7 +158,7 @@ def load_config(path: Path | None = None, sets: Sequence[str] = ()) -> Config:
         if not equals or not key:
             raise ConfigError(f"--set {override}: no value given", "write --set key=value")
         _assign(content, key.strip().split("."), _parse(value, f"--set {key}"), override)
-    return build_config(Config, content, str(path) if path else "--set")
+    return build_config(Config, content, str(path) if path else "command line")
 
 
 def build_config(model: type[M], content: Mapping[str, Any], where: str) -> M:

@@ -239,6 +239,30 @@ def test_predicting_one_slide_keeps_the_others(
     assert wsikit("predict", prepared, "--run", trained, "--slide", "s9").code == 2
 
 
+def test_predicting_another_store_keeps_the_runs_held_out_slides(
+    wsikit: Wsikit, trained: Path, slides: Path, tmp_path: Path
+) -> None:
+    cohort = table(tmp_path, [f"{slides / 's1.tiff'},new"], "slide,slide_id")
+    store = tmp_path / "new"
+    assert wsikit("tile", cohort, "-o", store, *SMALL).code == 0
+    assert wsikit("extract", store, "--weights", "random").code == 0
+    before = (trained / "metrics.json").read_bytes()
+    assert wsikit("predict", store, "--run", trained).code == 0
+    assert "\nnew," in (trained / "predictions.csv").read_text()
+    assert wsikit("evaluate", trained).code == 0
+    assert (trained / "metrics.json").read_bytes() == before
+
+
+def test_a_split_without_fingerprints_is_one_line(
+    wsikit: Wsikit, prepared: Path, trained: Path
+) -> None:
+    rows = (trained / "split.csv").read_text().splitlines()
+    (trained / "split.csv").write_text("\n".join(row.rpartition(",")[0] for row in rows) + "\n")
+    answer = wsikit("predict", prepared, "--run", trained)
+    assert answer.code == 2
+    assert "column 'fingerprint' is missing" in error_line(answer)
+
+
 def test_figures_of_a_part_of_the_held_out_slides_are_refused(
     wsikit: Wsikit, trained: Path
 ) -> None:

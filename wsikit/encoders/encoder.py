@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.nn import functional as F
 
 from wsikit.encoders.pretrained import pretrained_file
 from wsikit.encoders.random_weights import SEED, draw_weights
-from wsikit.encoders.registry import EncoderSpec, encoder_spec
+from wsikit.encoders.registry import EncoderSpec, encoder_spec, id_prefix
 from wsikit.encoders.weights import load_state, read_state
 from wsikit.errors import WeightsError, nearest
 
@@ -118,8 +117,7 @@ def encoder_id(encoder: Encoder) -> str:
         digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(memoryview(flat.view(torch.uint8).numpy()))
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", spec.name)
-    return f"{name}-{encoder.weights}-{digest.hexdigest()[:8]}"
+    return f"{id_prefix(spec.name)}-{encoder.weights}-{digest.hexdigest()[:8]}"
 
 
 def _timm_backbone(

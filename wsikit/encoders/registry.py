@@ -5,6 +5,7 @@ Nothing here needs torch, so that names can be listed and checked at once.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from wsikit.errors import ConfigError, nearest
@@ -68,6 +69,11 @@ def encoder_spec(name: str) -> EncoderSpec:
             f"{nearest(name, ENCODERS)} (or '{TIMM_PREFIX}NAME' for any backbone of timm)",
         )
     return ENCODERS[name]
+
+
+def id_prefix(name: str) -> str:
+    """Return how an encoder's name stands in its id: `timm:vit_tiny` as `timm-vit_tiny`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
 def _timm_spec(name: str) -> EncoderSpec:

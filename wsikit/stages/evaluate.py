@@ -64,7 +64,10 @@ def run_evaluate(run_path: Path) -> Evaluation:
     run = RunFolder(run_path)
     facts, config = run.facts(), run.config()
     predictions = run.predictions()
-    held_out = predictions[predictions["split"] == "test"].reset_index(drop=True)
+    # In a set order, since the resamples behind the intervals are drawn by row.
+    held_out = predictions[predictions["split"] == "test"].sort_values(
+        "slide_id", ignore_index=True
+    )
     if held_out.empty:
         raise StoreError(f"{run_path}: no held-out slide is predicted", "run wsikit train first")
     _check(held_out, facts, run)

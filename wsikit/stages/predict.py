@@ -103,20 +103,17 @@ def run_predict(
         outcome.done.append(slide_id)
         progress.advance(f"{slide_id}: {row['pred']}")
     progress.finish()
-    table = pd.DataFrame(rows)
-    if slide_ids is not None and folder.predictions_csv.exists():
-        table = _replace_rows(folder.predictions(), table)
-    if len(table):
-        write_table(folder.predictions_csv, table)
+    if rows:
+        table = pd.DataFrame(rows)
+        if folder.predictions_csv.exists():
+            table = _replace_rows(folder.predictions(), table)
+        write_table(folder.predictions_csv, table.sort_values("slide_id"))
     return outcome
 
 
 def _replace_rows(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Put the slides predicted now in the place of their earlier rows."""
-    if new.empty:
-        return old
-    kept = old[~old["slide_id"].isin(new["slide_id"])]
-    return pd.concat([kept, new], ignore_index=True).sort_values("slide_id", ignore_index=True)
+    """Put the slides predicted now in the place of their earlier rows; other slides' rows stay."""
+    return pd.concat([old[~old["slide_id"].isin(new["slide_id"])], new], ignore_index=True)
 
 
 def prediction_row(

@@ -142,14 +142,16 @@ class RunFolder:
         return build_config(Config, content, str(path))
 
     def splits(self) -> pd.DataFrame:
-        """Read which slide stood where: columns fold, slide_id, split."""
-        return self._table(self.splits_csv, "wsikit train")
+        """Read which slide stood where, with its patient, label and file."""
+        columns = {"fold", "slide_id", "split", "patient_id", "label", "fingerprint"}
+        return self._table(self.splits_csv, "wsikit train --overwrite", columns)
 
     def predictions(self) -> pd.DataFrame:
         """Read the predictions; missing text is empty."""
-        return self._table(self.predictions_csv, "wsikit predict")
+        columns = {"slide_id", "patient_id", "label", "fold", "split", "pred"}
+        return self._table(self.predictions_csv, "wsikit predict", columns)
 
-    def _table(self, path: Path, command: str) -> pd.DataFrame:
+    def _table(self, path: Path, command: str, columns: set[str]) -> pd.DataFrame:
         try:
             text = {"slide_id": str, "patient_id": str, "label": str, "pred": str, "split": str}
             table = pd.read_csv(path, dtype=text, keep_default_na=False)
@@ -157,6 +159,8 @@ class RunFolder:
             raise StoreError(f"{path}: not there yet", f"run {command} first") from None
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: cannot be read", f"run {command} again") from error
+        if lacking := sorted(columns - set(table.columns)):
+            raise StoreError(f"{path}: column '{lacking[0]}' is missing", f"run {command} again")
         return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsikit.encoders.registry import id_prefix
 from wsikit.errors import StoreError, nearest
 from wsikit.store.store import Store
 
@@ -19,7 +20,7 @@ def find_encoder_id(store: Store, name: str) -> str:
     ids = store.encoder_ids()
     if name in ids:
         return name
-    fitting = sorted(i for i in ids if i.startswith(f"{slug(name)}-"))
+    fitting = sorted(i for i in ids if i.startswith(f"{id_prefix(name)}-"))
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
@@ -30,11 +31,6 @@ def find_encoder_id(store: Store, name: str) -> str:
     if ids:
         raise StoreError(f"{store.path}: no features by '{name}'", nearest(name, ids))
     raise StoreError(f"{store.path}: no features yet", "run wsikit extract first")
-
-
-def slug(name: str) -> str:
-    """Return an encoder's name as it begins its id: `timm:vit_base` -> `timm_vit_base`."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
 
 
 def graph_id(kind: str, k: int, encoder_id: str) -> str:

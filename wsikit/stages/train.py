@@ -99,7 +99,7 @@ def run_train(
         head = _fit(run, facts, config, fold, sides, load, device, progress)
         rows += list(_held_out(head, load, sides.test, fold, facts, device))
     progress.finish()
-    write_table(run.predictions_csv, pd.DataFrame(rows))
+    write_table(run.predictions_csv, pd.DataFrame(rows).sort_values("slide_id"))
     return Outcome(done=list(labelled.table["slide_id"]), failed=labelled.unusable)
 
 
