@@ -99,46 +99,56 @@ def begin_slide(job: SlideJob) -> BegunSlide:
         SlideError: it cannot be opened, has no usable mpp, or its source changed since it was
             tiled and overwriting was not asked for.
     """
-    store = Store(job.store)
     source = job.source
     stamp = tuple(quick_stamp(source.path))
-    print_of_source = fingerprint(source.path)
-    recipe = recipe_id(slide_recipe(job, print_of_source))
-    final = store.slide_path(source.slide_id)
+    identity = fingerprint(source.path)
+    recipe = recipe_id(slide_recipe(job, identity))
+    final = Store(job.store).slide_path(source.slide_id)
     with open_slide(source.path, source.mpp) as slide:
         target = None if job.config.mpp == "native" else Mpp(job.config.mpp, job.config.mpp)
         grid = PatchGrid(slide.size_l0, slide.scale_to(target), job.config.size)
-        begun = BegunSlide(job, recipe, print_of_source, stamp, grid)
+        begun = BegunSlide(job, recipe, identity, stamp, grid)
         if final.is_dir() and not job.overwrite:
-            stored = StoredSlide(final, source.slide_id)
-            if stored.recipe_id == recipe:
-                begun.writer.discard()  # a kill may have left its markers
-                return replace(begun, patches=len(stored.patches))
-            raise SlideError(
-                f"{source.path.name}: the file or its mpp changed since it was tiled",
-                "use --overwrite to tile it again, or another store",
-            )
-        table = fit_stain_table(slide, grid, job.config)
-        thumbnail, thumbnail_scale = read_overview(slide, _thumbnail_mpp(slide, job.config))
-        writer = begun.writer
+            return _found(begun, StoredSlide(final, source.slide_id))
+        begun = replace(begun, table=fit_stain_table(slide, grid, job.config))
+        thumbnail, scale = read_overview(slide, _thumbnail_mpp(slide, job.config))
         codec = job.config.codec
-        writer.begin(
-            {
-                "recipe_id": recipe,
-                "recipe": slide_recipe(job, print_of_source),
-                "size_l0": list(slide.size_l0),
-                "mpp_l0": list(slide.mpp),
-                "mpp": [slide.mpp.x * grid.scale[0], slide.mpp.y * grid.scale[1]],
-                "scale": list(grid.scale),
-                "patch_px": grid.patch_px,
-                "thumbnail_scale": list(thumbnail_scale),
-                "stain_table": table.tolist(),
-                "properties": dict(slide.properties),
-            },
+        begun.writer.begin(
+            _attributes(begun, slide, scale),
             thumbnail,
             (codec.name, codec.quality, codec.subsampling),
         )
-        return replace(begun, table=table, pending=writer.pending())
+        return replace(begun, pending=begun.writer.pending())
+
+
+def _found(begun: BegunSlide, stored: StoredSlide) -> BegunSlide:
+    """Take a slide that is in the store already, if it is what would be made."""
+    if stored.recipe_id != begun.recipe:
+        raise SlideError(
+            f"{begun.job.source.path.name}: the file or its mpp changed since it was tiled",
+            "use --overwrite to tile it again, or another store",
+        )
+    begun.writer.discard()  # a kill may have left its markers
+    return replace(begun, patches=len(stored.patches))
+
+
+def _attributes(
+    begun: BegunSlide, slide: Slide, thumbnail_scale: tuple[float, float]
+) -> dict[str, Any]:
+    """Return what `StoredSlide` reads back, and what normalisation can be undone by."""
+    grid, own = begun.grid, slide.mpp
+    return {
+        "recipe_id": begun.recipe,
+        "recipe": slide_recipe(begun.job, begun.source),
+        "size_l0": list(slide.size_l0),
+        "mpp_l0": list(own),
+        "mpp": [own.x * grid.scale[0], own.y * grid.scale[1]],
+        "scale": list(grid.scale),
+        "patch_px": grid.patch_px,
+        "thumbnail_scale": list(thumbnail_scale),
+        "stain_table": begun.table.tolist(),
+        "properties": dict(slide.properties),
+    }
 
 
 def tile_shard(begun: BegunSlide, shard: Shard) -> int:

@@ -91,6 +91,10 @@ class BagDataset(Dataset[LabelledBag]):
         slide_id = self.slide_ids[index]
         return LabelledBag(slide_id, self._load(slide_id), self.labels[index])
 
+    def patches(self, index: int) -> int:
+        """Count the patches of one bag."""
+        return len(self._load(self.slide_ids[index]).features)
+
 
 class EpochSampler(Sampler[int]):
     """Shuffle by (seed, epoch) alone, so that a resumed fit meets the bags in the same order.

@@ -24,6 +24,7 @@ from wsikit.training.fit_folder import FitFolder, load_weights
 from wsikit.training.fit_options import FitOptions
 from wsikit.training.fit_record import FitRecord, Progress
 from wsikit.training.quiet import quiet_lightning
+from wsikit.training.threads import fitting_threads
 
 __all__ = ["FitOptions", "FitResult", "fit_head"]
 
@@ -116,7 +117,7 @@ def _train(
         seed=options.seed,
     )
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with quiet_lightning(), torch.random.fork_rng(devices=gpus):
+    with quiet_lightning(), fitting_threads(train), torch.random.fork_rng(devices=gpus):
         trainer = _trainer(options, device, record)
         trainer.fit(
             module,
