@@ -7,6 +7,7 @@ registry: an (H, W) or (H, W, 1|3) chunk becomes one picture; a channels-first c
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -59,13 +60,13 @@ class _PictureCodec(ArrayBytesCodec):
 
     is_fixed_size = False
 
+    @abstractmethod
     def encode_picture(self, pixels: NDArray[Any]) -> bytes:
         """Return the compressed picture of an (H, W) or (H, W, C) array."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode_picture(self, data: bytes, out: NDArray[Any]) -> None:
         """Decode into `out`, whose shape and type are known; ValueError if they do not fit."""
-        raise NotImplementedError
 
     def _encode_sync(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
         pixels = np.ascontiguousarray(chunk_array.as_numpy_array())
