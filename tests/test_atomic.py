@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,26 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
         write_half()
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_is_swept_and_a_living_ones_file_is_not(tmp_path: Path) -> None:
+    """A process of its own writes half a file and is killed; one still alive keeps its part."""
+    half = """
+import os, signal, sys
+from pathlib import Path
+from wsikit.atomic import whole_file
+with whole_file(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", half, str(tmp_path / "dead.txt")], check=False)
+    assert len(list(tmp_path.glob(".*.part"))) == 1
+    with whole_file(tmp_path / "other.txt") as living:
+        living.write_text("whole")
+        assert list(tmp_path.iterdir()) == [living]
+        write_bytes(tmp_path / "a.txt", b"")
+        assert living.exists()
+    assert {p.name for p in tmp_path.iterdir()} == {"other.txt", "a.txt"}
 
 
 def test_a_write_makes_its_folder(tmp_path: Path) -> None:

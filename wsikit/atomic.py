@@ -6,14 +6,18 @@ import filecmp
 import json
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from wsikit.errors import UsageError
+
+_HOST = socket.gethostname().replace(".", "-")
 
 
 @contextmanager
@@ -21,8 +25,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to `path` when the block succeeds.
 
     The temporary file lies in the same folder, so the rename is one step. If the block fails, it is
-    removed and `path` stays as it was. Where the content is what `path` already holds, `path` is
-    left untouched, so that doing nothing new changes nothing.
+    removed and `path` stays as it was; what a killed process left behind is removed by the next
+    one that writes there. Where the content is what `path` already holds, `path` is left untouched,
+    so that doing nothing new changes nothing.
 
     Args:
         path: the file to write; its folder is made where absent.
@@ -33,9 +38,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         UsageError: the folder or file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         yield temporary
         if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
             temporary.replace(path)
@@ -47,6 +53,25 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a folder that cannot be written holds nothing to remove
             temporary.unlink(missing_ok=True)
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine left half-written; looked at once a process."""
+    for part in folder.glob(".*.part"):
+        *_, host, owner, _ = part.name.rsplit(".", 3)
+        if host == _HOST and owner.isdecimal() and not _alive(int(owner)):
+            part.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it runs under another user
+        return True
+    return True
 
 
 def ensure_folder(path: Path) -> None:
