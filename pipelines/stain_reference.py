@@ -1,18 +1,21 @@
-"""Make the packaged stain reference: the histogram of an imagined, evenly stained H&E slide.
+"""Make the packaged stain reference: an imagined, evenly stained H&E slide, in numbers.
 
 No one's tissue is in it. Pixels are drawn from four kinds of tissue, each with log-normal amounts
 of haematoxylin and eosin, and turned into colour by Beer-Lambert with the stain vectors that
-Macenko et al. (2009) give as typical. Run it as `python pipelines/stain_reference.py FILE.json`.
+Macenko et al. (2009) give as typical. Histograms, Lab statistics and stains are all measured on
+the same pixels. Run it as `python pipelines/stain_reference.py FILE.json`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from wsikit.stain.reference import Reference, fit_reference, save_reference
+from wsikit.stain.sample import StainSample
 
 STAINS = np.array([[0.563, 0.720, 0.406], [0.216, 0.801, 0.558]])
 """Optical density of unit haematoxylin and unit eosin in R, G and B."""
@@ -29,7 +32,7 @@ TISSUE = (
 
 
 def draw_pixels(count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Return (count, 3) uint8 pixels of the imagined tissue."""
+    """Return (count, 3) uint8 pixels of the imagined tissue, kind after kind."""
     rng = np.random.default_rng(seed)
     kinds = []
     for share, haematoxylin, eosin in TISSUE:
@@ -41,17 +44,18 @@ def draw_pixels(count: int, seed: int = 0) -> NDArray[np.uint8]:
     return np.clip(np.round(np.concatenate(kinds)), 0, 255).astype(np.uint8)
 
 
-def reference_histogram(count: int = 1_000_000) -> NDArray[np.int64]:
-    """Return the (3, 256) int64 histogram of tissue pixels, glass-like ones left out."""
+def make_reference(count: int = 1_000_000) -> Reference:
+    """Return the reference: tissue pixels, glass-like ones left out."""
     pixels = draw_pixels(count)
     tissue = pixels[(pixels <= 200).any(axis=1)]
-    return np.stack([np.bincount(tissue[:, c], minlength=256) for c in range(3)])
+    histogram = np.stack([np.bincount(tissue[:, c], minlength=256) for c in range(3)])
+    red, green, blue = WHITE.tolist()
+    return fit_reference(StainSample(histogram, tissue, (red, green, blue)))
 
 
 def main() -> None:
     """Write the reference to the file named on the command line."""
-    text = {"histogram": reference_histogram().tolist()}
-    Path(sys.argv[1]).write_text(json.dumps(text) + "\n")
+    save_reference(make_reference(), Path(sys.argv[1]))
 
 
 if __name__ == "__main__":

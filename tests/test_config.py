@@ -9,10 +9,12 @@ import yaml
 
 from wsikit.config import Config, load_config, packaged_config
 from wsikit.errors import ConfigError
+from wsikit.execution.slurm_config import load_slurm_config
 from wsikit.heads.registry import HEADS, head_options
 from wsikit.methods import METHODS
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).parents[1] / "configs"
+CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "slurm")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
@@ -21,6 +23,10 @@ def test_every_packaged_recipe_loads_and_names_things_that_exist(path: Path) -> 
     method = METHODS[config.train.method]
     assert set(config.train.head) <= set(head_options(method.head))
     assert method.head in HEADS
+
+
+def test_the_packaged_slurm_file_is_one() -> None:
+    assert load_slurm_config(FOLDER / "slurm.yaml").jobs
 
 
 def test_there_are_recipes() -> None:

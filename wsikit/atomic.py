@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import json
 import os
@@ -46,9 +47,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
             temporary.replace(path)
     except OSError as error:
+        full = error.errno == errno.ENOSPC
         raise UsageError(
             f"cannot write {path}: {error.strerror or error}",
-            "choose an output that can be written",
+            "make room, then run the same command again"
+            if full
+            else "choose an output that can be written",
         ) from error
     finally:
         with suppress(OSError):  # a folder that cannot be written holds nothing to remove

@@ -42,6 +42,9 @@ class RgbConfig(Section):
     threshold: int = Field(200, ge=0, le=255, description="a brighter channel is background")
     rule: Literal["any", "all"] = Field("all", description="how many channels must be bright")
     window: int = Field(200, ge=1, le=2000, description="neighbourhood, level-0 px")
+    mpp: float | None = Field(
+        None, ge=0.05, le=100, description="um per px to look at; null: the store's own, exact"
+    )
 
 
 class EntropyConfig(Section):
@@ -50,11 +53,37 @@ class EntropyConfig(Section):
     cut: float = Field(15.0, ge=0, le=24, description="patches below, in bits, are background")
 
 
+class TissueConfig(Section):
+    """The tissue filter, which looks at an overview of the slide."""
+
+    mpp: float = Field(8.0, ge=1, le=64, description="um per overview px")
+    stain: float = Field(0.03, gt=0, le=1, description="least difference of density of channels")
+    min_piece_um2: float = Field(4_000, ge=0, description="smaller pieces are specks")
+    max_hole_um2: float = Field(20_000, ge=0, description="holes up to this belong to the tissue")
+    pen: bool = Field(True, description="whether pen marks are left out")
+    blur: float = Field(0.06, ge=0, le=1, description="patches less sharp are dropped; 0: none")
+
+
+class RoiConfig(Section):
+    """Regions of interest drawn by hand: GeoJSON files in the level-0 frame."""
+
+    keep: str | None = Field(None, description="file, or folder of <slide_id>.geojson: only there")
+    exclude: str | None = Field(None, description="file or folder of <slide_id>.geojson: not there")
+    keep_classes: tuple[str, ...] = Field((), description="annotation classes to keep; none: all")
+    exclude_classes: tuple[str, ...] = Field((), description="classes to exclude; none: all")
+    min_inside: float = Field(0.5, gt=0, le=1, description="least share of a patch to keep it")
+    max_excluded: float = Field(0.5, ge=0, lt=1, description="largest share a kept patch may have")
+
+
 class StainConfig(Section):
     """Stain normalisation."""
 
-    method: Literal["histogram", "none"] = Field("histogram", description="how to normalise")
-    reference: str = Field("packaged", description="'packaged', or a file of histograms (.json)")
+    method: Literal["histogram", "histogram-patch", "reinhard", "macenko", "none"] = Field(
+        "histogram", description="how to normalise"
+    )
+    reference: str = Field(
+        "packaged", description="'packaged', or a reference file (.json) that wsikit wrote"
+    )
 
 
 class CodecConfig(Section):
@@ -72,12 +101,16 @@ class TileConfig(Section):
 
     size: int = Field(512, ge=16, le=4096, multiple_of=8, description="patch side, store px")
     mpp: StoreMpp = Field(0.5, description="um per store px, or native")
-    filters: tuple[Literal["rgb", "entropy"], ...] = Field(
-        ("rgb",), description="a patch must pass them all"
+    level: int | None = Field(None, ge=0, le=63, description="a slide's own level, in place of mpp")
+    filters: tuple[Literal["tissue", "rgb", "entropy"], ...] = Field(
+        ("tissue",), description="what drops background; none keeps all"
     )
-    min_foreground: float = Field(0.25, ge=0, le=1, description="least foreground share")
+    combine: Literal["and", "or"] = Field("and", description="pass all filters, or one of them")
+    min_foreground: float = Field(0.1, ge=0, le=1, description="least foreground share")
+    tissue: TissueConfig = TissueConfig()
     rgb: RgbConfig = RgbConfig()
     entropy: EntropyConfig = EntropyConfig()
+    roi: RoiConfig = RoiConfig()
     stain: StainConfig = StainConfig()
     codec: CodecConfig = CodecConfig()
     thumbnail_mpp: float = Field(16.0, gt=0, description="um per thumbnail px, about")

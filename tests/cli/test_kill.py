@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -89,19 +90,56 @@ def test_killed_at_every_stage_it_ends_in_the_same_bytes(study: Path) -> None:
     assert results(out) == whole
 
 
+KILLS = 30
+
+
 def test_tiling_killed_at_random_moments(study: Path, tmp_path: Path) -> None:
-    """Seeded moments within the time an undisturbed run takes; then the same bytes."""
-    call = ("tile", *sorted(study.glob("*.tiff")), "--set", "tile.size=32", "-j", 2, "-o")
-    begun = time.monotonic()
-    assert run_process(*call, tmp_path / "whole").code == 0
-    took = time.monotonic() - begun
+    """Seeded moments within the time an undisturbed run takes; then the same bytes.
+
+    After each kill whatever looks finished is whole, and a shard that was finished is never written
+    again: the next run takes it over as it is. A store that got done is taken away, so that there
+    is always something to interrupt.
+    """
+    call = ("tile", *sorted(study.glob("*.tiff")), "--set", "tile.size=32")
+    took = {}
+    for workers in (1, 2):
+        begun = time.monotonic()
+        assert run_process(*call, "-j", workers, "-o", tmp_path / f"whole{workers}").code == 0
+        took[workers] = time.monotonic() - begun
+    whole = tree(tmp_path / "whole1" / "slides")
+    assert tree(tmp_path / "whole2" / "slides") == whole
     chance = random.Random(0)
-    for _ in range(5):
-        until = time.monotonic() + chance.uniform(0.3, 1) * took
-        kill_when(start(*call, tmp_path / "killed"), lambda until=until: time.monotonic() > until)  # type: ignore[misc]
-        for path in (tmp_path / "killed" / "slides").glob("*.zarr"):
-            whole = tree(tmp_path / "whole" / "slides" / path.name)
-            assert tree(path) == whole  # whatever looks finished is
-    assert run_process(*call, tmp_path / "killed").code == 0
-    assert tree(tmp_path / "killed" / "slides") == tree(tmp_path / "whole" / "slides")
-    assert not list((tmp_path / "killed" / ".staging").iterdir())
+    killed, finished = tmp_path / "killed", 0
+    shards: dict[str, int] = {}
+    for n in range(KILLS):
+        workers = 2 if n % 3 == 0 else 1
+        until = time.monotonic() + chance.uniform(0.4, 1) * took[workers]
+        process = start(*call, "-j", workers, "-o", killed)
+        kill_when(process, lambda until=until: time.monotonic() > until)  # type: ignore[misc]
+        now = finished_shards(killed)
+        assert {name: now.get(name) for name in shards} == shards
+        shards = now
+        found = tree(killed / "slides") if (killed / "slides").is_dir() else {}
+        assert found.items() <= whole.items()
+        if found == whole:
+            shutil.rmtree(killed)
+            shards, finished = {}, finished + 1
+    assert finished < KILLS / 2  # most kills interrupted something
+    assert run_process(*call, "-o", killed).code == 0
+    assert {name: finished_shards(killed).get(name) for name in shards} == shards
+    assert tree(killed / "slides") == whole
+    assert not list((killed / ".staging").iterdir())
+
+
+def finished_shards(store: Path) -> dict[str, int]:
+    """Time of writing of every shard that is finished: marked so in staging, or in its place."""
+    found = {}
+    for marker in (store / ".staging").glob("*.shards/*_*.json"):
+        row, col = marker.stem.split("_")
+        shard = store / ".staging" / f"{marker.parent.stem}.zarr" / "0" / "c" / "0" / row / col
+        if shard.exists():  # a shard without tissue has no file
+            found[f"{marker.parent.stem}/{row}/{col}"] = shard.stat().st_mtime_ns
+    for shard in (store / "slides").glob("*.zarr/0/c/0/*/*"):
+        slide_id = shard.parents[4].stem
+        found[f"{slide_id}/{shard.parent.name}/{shard.name}"] = shard.stat().st_mtime_ns
+    return found

@@ -42,3 +42,13 @@ def test_every_cut_ends():
             assert jpeg_size(data[:end]) == (47, 30, 3)
         except ValueError:
             continue
+
+
+def test_jpeg2000_channels_of_less_resolution_are_refused():
+    """The decoder cannot join them, and says so on stderr."""
+    data = bytearray(imagecodecs.jpeg2k_encode(PICTURE, codecformat="j2k", level=0))
+    sizes = data.find(b"\xff\x51") + 2 + 38  # depth and steps of each channel
+    assert jpeg2000_size(bytes(data)) == (47, 30, 3)
+    data[sizes + 4] = 2
+    with pytest.raises(ValueError, match="differ in resolution"):
+        jpeg2000_size(bytes(data))

@@ -7,6 +7,7 @@ import tifffile
 from tests.conformance.slide_conformance import SlideCase, SlideConformance, pattern, pyramid_of
 from wsikit.errors import SlideError
 from wsikit.slides.openslide import OpenSlideSlide
+from wsikit.slides.slide import MAX_DAMAGED, DamagedPixelsError
 from wsikit.slides.tiff import TiffSlide
 from wsikit.types import Box, Mpp
 
@@ -57,17 +58,20 @@ def test_an_odd_pyramid_is_off_by_less_than_half_a_pixel(tmp_path, write_pyramid
             assert np.abs(slide.read_level(*box) - ours).max() <= 2
 
 
-def test_a_read_error_stays(tmp_path, write_pyramid):
-    path = write_pyramid(tmp_path / "slide.tif", [pattern(256, 384)], MPP)
+def test_a_read_error_does_not_stay(tmp_path, write_pyramid):
+    """OpenSlide's handle is of no more use after it; the slide goes on with another."""
+    truth = pattern(256, 384)
+    path = write_pyramid(tmp_path / "slide.tif", [truth], MPP)
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.pages[0].dataoffsets[0]
     content = bytearray(path.read_bytes())
     content[offset : offset + 64] = bytes(64)
     path.write_bytes(content)
     with OpenSlideSlide(path) as slide:
-        for box in (Box(0, 0, 10, 10), Box(300, 200, 10, 10)):
-            with pytest.raises(SlideError, match=r"^slide\.tif: OpenSlide cannot read level 0"):
-                slide.read(box)
+        for _ in range(2):
+            with pytest.raises(DamagedPixelsError, match=r"^slide\.tif: OpenSlide cannot read"):
+                slide.read(Box(0, 0, 10, 10))
+            np.testing.assert_array_equal(slide.read(Box(300, 200, 9, 8)), truth[200:208, 300:309])
 
 
 @pytest.mark.parametrize("content", [b"", b"no slide at all", b"II*\0" + bytes(40)])
@@ -76,3 +80,37 @@ def test_what_is_no_slide_is_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(SlideError, match=r"^text\.svs: .*OpenSlide"):
         OpenSlideSlide(path)
+
+
+@pytest.mark.parametrize("offset", [0, 8, 16, 64])
+def test_messages_name_the_file_but_no_folder(tmp_path, write_pyramid, offset):
+    path = write_pyramid(tmp_path / "slide.tif", [pattern(256, 384)], MPP)
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 20] = b"\xff\x1b\n" * 7
+    path.write_bytes(content)
+    try:
+        OpenSlideSlide(path).close()
+    except SlideError as error:
+        line = str(error)
+    else:
+        return
+    assert line.startswith("slide.tif: ")
+    assert str(tmp_path) not in line
+    assert line.isprintable()
+
+
+def test_a_slide_damaged_throughout_ends_soon(tmp_path, write_pyramid):
+    path = write_pyramid(tmp_path / "slide.tif", [pattern(3000, 4000)], MPP)
+    with tifffile.TiffFile(path) as tiff:
+        places = list(zip(tiff.pages[0].dataoffsets, tiff.pages[0].databytecounts, strict=True))
+    content = bytearray(path.read_bytes())
+    for offset, count in places:
+        content[offset : offset + count] = bytes(count)
+    path.write_bytes(content)
+    with (
+        OpenSlideSlide(path) as slide,
+        slide.tolerating_damage() as damaged,
+        pytest.raises(SlideError, match=r"^slide\.tif: too much of it"),
+    ):
+        slide.read(Box(0, 0, 4000, 3000))
+    assert len(damaged) == MAX_DAMAGED

@@ -121,3 +121,38 @@ def test_damage(tmp_path):
         PictureSlide(path)
     with pytest.raises(SlideError, match=r"^b\.png: No such file"):
         PictureSlide(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_header_that_lies_is_refused(tmp_path, progressive):
+    """libjpeg would fill gigabytes of coefficients before it missed the data."""
+    path = tmp_path / "a.jpg"
+    Image.fromarray(pattern(200, 300)).save(path, progressive=progressive)
+    content = bytearray(path.read_bytes())
+    at = content.find(b"\xff\xc2" if progressive else b"\xff\xc0") + 5
+    content[at : at + 4] = b"\x30\x00\x38\x00"
+    path.write_bytes(content)
+    with pytest.raises(SlideError, match=r"^a\.jpg: .*14336 x 12288 px, more than it holds"):
+        PictureSlide(path)
+
+
+def test_a_blank_jpeg_is_no_lie(tmp_path):
+    path = tmp_path / "a.jpg"
+    for mode in ("L", "RGB"):
+        blank = Image.new(mode, (9000, 8000))
+        blank.save(path, progressive=True, optimize=True, quality=1)
+        PictureSlide(path).close()
+
+
+def test_damage_is_found_once(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.fromarray(pattern(200, 300)).save(path)
+    path.write_bytes(path.read_bytes()[:20_000])
+    calls = []
+    decode = picture._decoded
+    monkeypatch.setattr(picture, "_decoded", lambda *given: calls.append(1) or decode(*given))
+    with PictureSlide(path) as slide:
+        for _ in range(3):
+            with pytest.raises(SlideError, match="decoded"):
+                slide.read(Box(0, 0, 10, 10))
+    assert calls == [1]

@@ -11,9 +11,7 @@ from wsikit.types import Size
 
 @pytest.mark.parametrize("origin", [(0.0, 0.0), (3.25, 1.7), (0.999, 5.0)])
 @pytest.mark.parametrize("ratio", [(1.0, 1.5), (2.0, 2.0), (1.6667, 2.3), (9.4, 1.01)])
-@pytest.mark.parametrize("strip", [1, 1 << 18])
-def test_it_is_the_dense_average(monkeypatch, origin, ratio, strip):
-    monkeypatch.setattr(resample, "STRIP_PX", strip)
+def test_it_is_the_dense_average(origin, ratio):
     image = pattern(90, 310)
     truth = dense_average(image, *origin, ratio, 30, 25)
     got = area_average(image, origin, ratio, Size(30, 25))

@@ -58,7 +58,9 @@ def plain_filter(image: np.ndarray, size: int, window: int) -> dict[tuple[int, i
 def test_real_tissue_is_kept_and_glass_dropped(real_data: Path, tmp_path: Path, name: str) -> None:
     path = real_data / name
     outcome = run_tile(
-        source_slides([path]), tmp_path / "s", config("mpp=native", "size=256", "codec.name=zstd")
+        source_slides([path]),
+        tmp_path / "s",
+        config("mpp=native", "size=256", "codec.name=zstd", "filters=[rgb]", "min_foreground=0.25"),
     )
     assert outcome.done == [path.stem]
     index = Store(tmp_path / "s").slide(path.stem).patches
@@ -241,7 +243,7 @@ def test_what_overhangs_the_slide_is_no_tissue(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(60, 180, (300, 420, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "full.png")
-    settings = config("size=256", "rgb.window=1", "min_foreground=0.1")
+    settings = config("size=256", "filters=[rgb]", "rgb.window=1", "min_foreground=0.1")
     run_tile(source_slides([tmp_path / "full.png"], Mpp(0.5, 0.5)), tmp_path / "s", settings)
     index = Store(tmp_path / "s").slide("full").patches
     found = dict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import pytest
 import zarr
 from PIL import Image
 
-from wsikit.store.codecs import SUBSAMPLING, CodecName, JpegCodec, JpegXLCodec, store_codecs
+from wsikit.store.codecs import (
+    SUBSAMPLING,
+    CodecName,
+    JpegCodec,
+    JpegXLCodec,
+    patch_decoder,
+    patch_encoder,
+    store_codecs,
+)
 
 
 def tissue_like(size: int = 64) -> np.ndarray:
@@ -101,3 +110,25 @@ def test_garbage_is_refused() -> None:
 def test_what_the_codec_cannot_do_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="jpeg codec"):
         JpegCodec(**options)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "jpegxl", "zstd"])
+def test_a_patch_is_encoded_as_zarr_itself_would(tmp_path: Path, name: CodecName) -> None:
+    """The chunk file that zarr writes through the codec chain, byte for byte, and back."""
+    pixels = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    filters, serializer, compressors = store_codecs(name, 90, "420")
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=(3, 32, 32), chunks=(3, 32, 32), dtype="uint8",
+        filters=filters, serializer=serializer, compressors=compressors,
+    )  # fmt: skip
+    array[:] = pixels.transpose(2, 0, 1)
+    (chunk,) = (p for p in (tmp_path / "a.zarr" / "c").rglob("*") if p.is_file())
+    assert patch_encoder(name, 90, "420")(pixels) == chunk.read_bytes()
+    metadata = json.loads((tmp_path / "a.zarr" / "zarr.json").read_bytes())
+    decoded = patch_decoder(metadata["codecs"])(chunk.read_bytes(), 32)
+    np.testing.assert_array_equal(decoded, np.asarray(array[:]).transpose(1, 2, 0))
+
+
+def test_an_unknown_chain_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"bytes \+ gzip, which is not known"):
+        patch_decoder([{"name": "bytes"}, {"name": "gzip"}])

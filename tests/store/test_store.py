@@ -7,6 +7,7 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -14,9 +15,10 @@ import zarr
 from wsikit.errors import StoreError
 from wsikit.geometry import PatchGrid
 from wsikit.store.codecs import CodecName
+from wsikit.store.decisions import REASONS, Decisions
 from wsikit.store.derived_writer import write_features, write_graph
 from wsikit.store.recipe import differences, recipe_id
-from wsikit.store.slide_writer import PatchEntry, SlideWriter
+from wsikit.store.slide_writer import Judgement, Shard, SlideWriter
 from wsikit.store.status import StageStatus
 from wsikit.store.store import Store, checked_slide_id
 from wsikit.types import Size
@@ -43,14 +45,47 @@ def attributes(recipe: str = "r1") -> dict[str, Any]:
     }
 
 
-def write_slide(store: Store, slide_id: str = "s", codec: CodecName = "zstd") -> int:
-    writer = SlideWriter(store.staging_path(f"{slide_id}.zarr"), GRID)
-    writer.begin(attributes(), np.full((20, 15, 3), 240, np.uint8), (codec, 90, "420"))
-    for shard in writer.pending():
-        mine = [(r, c) for r, c in KEPT if (r // 8, c // 8) == (shard.row, shard.col)]
-        rows = [PatchEntry(*GRID.origin_l0(r, c), r, c, 0.5 + c / 100, 10.0 + r) for r, c in mine]
-        writer.write_shard(shard, {(r, c): patch(r, c) for r, c in mine}, rows)
-    return writer.finish(store.slide_path(slide_id))
+THUMBNAIL = np.full((20, 15, 3), 240, np.uint8)
+SHARDS = sorted({(r // 8, c // 8) for r, c in KEPT})
+DROPPED = (1, 2)
+"""A patch whose pixels were read and judged background."""
+
+
+def survey() -> Decisions:
+    """What was known beforehand: only the kept patches and one more are worth reading."""
+    shape = (GRID.rows, GRID.cols)
+    reason = np.full(shape, REASONS.index("tissue"), np.uint8)
+    for place in [*KEPT, DROPPED]:
+        reason[place] = 0
+    return Decisions(np.full(shape, 0.01, np.float32), np.full(shape, np.nan, np.float32), reason)
+
+
+def writer_of(store: Store, slide_id: str = "s", codec: CodecName = "zstd") -> SlideWriter:
+    return SlideWriter(store.staging_path(f"{slide_id}.zarr"), GRID, (codec, 90, "420"))
+
+
+def write_shard(writer: SlideWriter, place: tuple[int, int]) -> None:
+    mine = [(r, c) for r, c in KEPT if (r // 8, c // 8) == place]
+    judged = [Judgement(r, c, 0.5 + c / 100, 10.0 + r, 0) for r, c in mine]
+    if place == (0, 0):
+        judged.append(Judgement(*DROPPED, 0.3, 4.0, REASONS.index("entropy")))
+    encode = writer.encoder()
+    writer.write_shard(Shard(*place), {(r, c): encode(patch(r, c)) for r, c in mine}, judged)
+
+
+def write_slide(store: Store, slide_id: str = "s", codec: CodecName = "zstd") -> None:
+    writer = writer_of(store, slide_id, codec)
+    if not writer.has_begun("r1"):
+        writer.begin(attributes(), THUMBNAIL, survey())
+    for place in SHARDS:
+        if not writer.is_written(Shard(*place)):
+            write_shard(writer, place)
+    writer.finish(store.slide_path(slide_id))
+
+
+def dense(store: Store, slide_id: str = "s") -> np.ndarray:
+    """The whole image through zarr itself, channels first."""
+    return np.asarray(zarr.open_array(store.slide_path(slide_id) / "0", mode="r")[:])
 
 
 @pytest.fixture
@@ -59,8 +94,9 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_patches_come_back_in_shard_order_with_their_places(store: Store) -> None:
-    assert write_slide(store) == len(KEPT)
+    write_slide(store)
     slide = store.slide("s")
+    assert len(slide.patches) == len(KEPT)
     index = slide.patches
     wanted = sorted(KEPT, key=lambda rc: (rc[0] // 8, rc[1] // 8, *rc))
     found = list(zip(index.row.tolist(), index.col.tolist(), strict=True))
@@ -69,16 +105,29 @@ def test_patches_come_back_in_shard_order_with_their_places(store: Store) -> Non
     for i, (row, col) in enumerate(found):
         x, y = GRID.origin_l0(row, col)
         assert (index.x[i], index.y[i]) == (x, y)
-        pixels = slide.read_patch(i)
-        inside = pixels[: 650 - row * 32, : 500 - col * 32]
-        np.testing.assert_array_equal(inside, patch(row, col)[: inside.shape[0], : inside.shape[1]])
-        assert (pixels[inside.shape[0] :] == 255).all()
-        assert (pixels[:, inside.shape[1] :] == 255).all()
+        np.testing.assert_array_equal(slide.read_patch(i), patch(row, col))
+        theirs = dense(store)[:, row * 32 : row * 32 + 32, col * 32 : col * 32 + 32]
+        inside = patch(row, col).transpose(2, 0, 1)[:, : theirs.shape[1], : theirs.shape[2]]
+        np.testing.assert_array_equal(theirs, inside)
+
+
+def test_what_was_decided_comes_back_for_the_whole_grid(store: Store) -> None:
+    write_slide(store)
+    decisions = store.slide("s").decisions
+    assert decisions.counts() | {"tissue": 0} == {
+        "kept": 6, "tissue": 0, "rgb": 0, "entropy": 1, "blur": 0, "region": 0, "damaged": 0,
+    }  # fmt: skip
+    assert decisions.counts()["tissue"] == GRID.rows * GRID.cols - 7
+    assert decisions.reason[DROPPED] == REASONS.index("entropy")
+    assert decisions.entropy[DROPPED] == 4.0
+    assert np.isnan(decisions.entropy[0, 1])
+    assert decisions.foreground[9, 3] == np.float32(0.53)
+    assert decisions.foreground[0, 1] == np.float32(0.01)
 
 
 def test_only_foreground_is_on_disk(store: Store) -> None:
     write_slide(store)
-    image = np.asarray(store.slide("s")._image[:]).transpose(1, 2, 0)
+    image = dense(store).transpose(1, 2, 0)
     assert image.shape == (650, 500, 3)
     covered = np.zeros((650, 500), bool)
     for row, col in KEPT:
@@ -96,27 +145,26 @@ def test_a_finished_slide_leaves_nothing_in_staging(store: Store) -> None:
 
 def test_a_stopped_slide_continues_and_ends_in_the_same_bytes(store: Store) -> None:
     write_slide(store, "whole")
-    writer = SlideWriter(store.staging_path("stopped.zarr"), GRID)
-    writer.begin(attributes(), np.full((20, 15, 3), 240, np.uint8), ("zstd", 90, "420"))
-    first = writer.pending()[0]
-    mine = [(r, c) for r, c in KEPT if (r // 8, c // 8) == (0, 0)]
-    rows = [PatchEntry(*GRID.origin_l0(r, c), r, c, 0.5 + c / 100, 10.0 + r) for r, c in mine]
-    writer.write_shard(first, {(r, c): patch(r, c) for r, c in mine}, rows)
-    assert first not in SlideWriter(writer.staging, GRID).pending()
+    writer = writer_of(store, "stopped")
+    writer.begin(attributes(), THUMBNAIL, survey())
+    write_shard(writer, SHARDS[0])
+    shard = writer.staging / "0" / "c" / "0" / "0" / "0"
+    written = shard.stat().st_mtime_ns
     assert store.slide_ids() == ["whole"]
     write_slide(store, "stopped")
     assert tree(store.slide_path("stopped")) == tree(store.slide_path("whole"))
+    again = store.slide_path("stopped") / "0" / "c" / "0" / "0" / "0"
+    assert again.stat().st_mtime_ns == written
 
 
 def test_another_recipe_starts_from_nothing(store: Store) -> None:
-    writer = SlideWriter(store.staging_path("s.zarr"), GRID)
-    thumbnail = np.full((20, 15, 3), 240, np.uint8)
-    writer.begin(attributes("r1"), thumbnail, ("zstd", 90, "420"))
-    writer.write_shard(writer.pending()[0], {}, [])
-    writer.begin(attributes("r1"), thumbnail, ("zstd", 90, "420"))
-    assert len(writer.pending()) == len(writer.shards()) - 1
-    writer.begin(attributes("r2"), thumbnail, ("zstd", 90, "420"))
-    assert len(writer.pending()) == len(writer.shards())
+    writer = writer_of(store)
+    writer.begin(attributes("r1"), THUMBNAIL, survey())
+    write_shard(writer, SHARDS[0])
+    assert (writer.has_begun("r1"), writer.has_begun("r2")) == (True, False)
+    writer.begin(attributes("r2"), THUMBNAIL, survey())
+    assert (writer.has_begun("r1"), writer.has_begun("r2")) == (False, True)
+    assert not writer.is_written(Shard(*SHARDS[0]))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -155,7 +203,7 @@ def test_another_ome_zarr_reader_opens_it(store: Store) -> None:
     ]
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path / "0")}}
     theirs = tensorstore.open(spec, read=True).result().read().result()
-    np.testing.assert_array_equal(theirs, np.asarray(store.slide("s")._image[:]))
+    np.testing.assert_array_equal(theirs, dense(store))
     np.testing.assert_array_equal(theirs, np.asarray(node.data[0]))
 
 
@@ -268,8 +316,35 @@ def test_a_damaged_chunk_names_its_patch(store: Store) -> None:
         store.slide("s").read_patch(0)
 
 
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "lie"])
+def test_a_damaged_shard_names_its_patch(store: Store, damage: str) -> None:
+    write_slide(store)
+    shard = store.slide_path("s") / "0" / "c" / "0" / "0" / "0"
+    data = bytearray(shard.read_bytes())
+    if damage == "flip":
+        data[-20] ^= 1
+    elif damage == "cut":
+        data = data[:100]
+    elif damage == "lie":  # a good checksum over a place outside the file
+        table = np.frombuffer(bytes(data[-1028:-4]), "<u8").copy()
+        table[0] = 1 << 40
+        data[-1028:-4] = table.tobytes()
+        data[-4:] = google_crc32c.value(table.tobytes()).to_bytes(4, "little")
+    shard.write_bytes(data) if damage != "gone" else shard.unlink()
+    with pytest.raises(StoreError, match=r"s\.zarr: patch at row 0, column 0 cannot be decoded"):
+        store.slide("s").read_patch(0)
+
+
 @pytest.mark.parametrize(
-    "part", ["patches/x", "patches/foreground", "features/e", "graphs/g/distance"]
+    "part",
+    [
+        "patches/x",
+        "patches/foreground",
+        "decisions/reason",
+        "decisions/foreground",
+        "features/e",
+        "graphs/g/distance",
+    ],  # fmt: skip
 )
 def test_a_missing_part_is_never_read_as_zeros(store: Store, part: str) -> None:
     write_slide(store)
@@ -281,7 +356,7 @@ def test_a_missing_part_is_never_read_as_zeros(store: Store, part: str) -> None:
 
     def read() -> None:
         slide = store.slide("s")
-        slide.features("e"), slide.graph("g"), slide.patches
+        slide.features("e"), slide.graph("g"), slide.patches, slide.decisions
 
     with pytest.raises(StoreError, match=f"a part of {part} is missing"):
         read()

@@ -37,6 +37,10 @@ SchedulerOption = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="A running Dask scheduler, such as tcp://head:8786."),
 ]
+SlurmOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="SLURM jobs, described in YAML (docs: cluster)."),
+]
 
 
 def resolve(

@@ -1,4 +1,4 @@
-"""Hand out tasks and take results as they come, a bounded number at a time.
+"""Open the pool that a command asked for.
 
 A stage never builds a graph of all its work: it keeps `slots` tasks in flight and decides what to
 submit next when one is done. So memory on the scheduler does not grow with the cohort.
@@ -6,170 +6,83 @@ submit next when one is done. So memory on the scheduler does not grow with the 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
-from wsikit.errors import SlideError, UsageError
+from wsikit.errors import UsageError
+from wsikit.execution.task import Pool, PoolError, SerialPool, Task
 
-CONNECT_SECONDS = 20
-"""How long to try to reach a scheduler."""
-
-WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": 1, "MKL_NUM_THREADS": 1, "OPENBLAS_NUM_THREADS": 1}
-"""What local workers start with, in place of Dask's own settings.
-
-One thread each, as Dask has it, but without its MALLOC_TRIM_THRESHOLD_: that makes the allocator
-hand every large array back to the system at once, and drawing or tiling pays for the page faults
-(drawing phantoms took 4 times as long).
-"""
-
-
-@dataclass(eq=False)
-class Task:
-    """One piece of work.
-
-    Attributes:
-        key: what the submitter knows it by.
-        call: a function importable by the workers.
-        arguments: its positional arguments, picklable.
-    """
-
-    key: Any
-    call: Callable[..., Any]
-    arguments: tuple[Any, ...] = ()
-    _outcome: Callable[[], Any] | None = field(default=None, repr=False)
-
-    def result(self) -> Any:
-        """Return what the call returned, or raise what it raised."""
-        if self._outcome is None:
-            raise RuntimeError("the task has not run")
-        return self._outcome()
-
-    def settle(self, outcome: Callable[[], Any]) -> None:
-        """Say how to get the result; called once, by the pool."""
-        self._outcome = outcome
-
-
-class Pool(ABC):
-    """Run tasks.
-
-    Attributes:
-        slots: how many tasks are worth keeping in flight.
-    """
-
-    slots: int
-
-    @abstractmethod
-    def submit(self, task: Task) -> None:
-        """Take a task on."""
-
-    @abstractmethod
-    def next_done(self) -> Task:
-        """Wait for any submitted task to end, in no set order, and return it."""
-
-
-class SerialPool(Pool):
-    """Run each task in this process when its result is asked for."""
-
-    slots = 1
-
-    def __init__(self) -> None:
-        self._waiting: deque[Task] = deque()
-
-    def submit(self, task: Task) -> None:
-        """Queue a task."""
-        self._waiting.append(task)
-
-    def next_done(self) -> Task:
-        """Return the oldest task; it runs when its result is taken."""
-        task = self._waiting.popleft()
-        task.settle(lambda: task.call(*task.arguments))
-        return task
-
-
-class DaskPool(Pool):
-    """Run tasks on the workers of a Dask client.
-
-    Args:
-        client: a connected `distributed.Client`.
-    """
-
-    def __init__(self, client: Any) -> None:
-        from distributed import as_completed
-
-        self._client = client
-        self._done = as_completed()
-        self._tasks: dict[str, Task] = {}
-        threads = sum(client.nthreads().values())
-        self.slots = 2 * max(1, threads)
-
-    def submit(self, task: Task) -> None:
-        """Send a task to the scheduler."""
-        future = self._client.submit(task.call, *task.arguments, pure=False)
-        self._tasks[future.key] = task
-        self._done.add(future)
-
-    def next_done(self) -> Task:
-        """Wait for any task to end."""
-        future = next(self._done)
-        task = self._tasks.pop(future.key)
-        task.settle(lambda: _take(future))
-        return task
-
-
-def _take(future: Any) -> Any:
-    from distributed.scheduler import KilledWorker
-
-    try:
-        return future.result()
-    except KilledWorker:
-        raise SlideError(
-            "its worker died several times, most likely for want of memory",
-            "use fewer --workers, or a smaller tile.size",
-        ) from None
+__all__ = ["Pool", "PoolError", "SerialPool", "Task", "job_script", "open_pool"]
 
 
 @contextmanager
-def open_pool(workers: int, scheduler: str | None = None) -> Iterator[Pool]:
-    """Open the pool a command asked for, and close it.
+def open_pool(
+    workers: int,
+    scheduler: str | None = None,
+    *,
+    slurm: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Pool]:
+    """Open a pool, and close it and what it started.
 
     Args:
         workers: local processes; 1 runs everything in this process.
         scheduler: address of a running Dask scheduler, instead of local processes.
+        slurm: a YAML file that describes jobs of a SLURM cluster, instead of both.
+        say: told what the user should see: the dashboard's address, waiting for workers.
 
     Raises:
-        UsageError: no scheduler answers at that address.
+        UsageError: no scheduler answers at that address, or SLURM cannot be used from here.
+        ConfigError: the SLURM file is wrong.
+        PoolError: the workers as a whole are lost.
     """
-    if scheduler is None and workers <= 1:
-        yield SerialPool()
-        return
-    import dask
-    from distributed import Client, LocalCluster
+    if scheduler is not None and slurm is not None:
+        raise UsageError("--scheduler and --slurm exclude each other", "give one of them")
+    if slurm is not None:
+        from wsikit.execution.slurm_config import load_slurm_config
 
-    if scheduler is not None:
+        settings = load_slurm_config(slurm)
         try:
-            client = Client(scheduler, timeout=CONNECT_SECONDS)
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"no Dask scheduler answers at {scheduler}",
-                "start one with 'dask scheduler' and give its address",
-            ) from error
-        with client:
-            yield DaskPool(client)
-        return
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            host="127.0.0.1",
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield DaskPool(client)
+            from wsikit.execution.slurm import slurm_pool
+        except ModuleNotFoundError as error:
+            raise _missing(error) from error
+        with slurm_pool(settings, say) as pool:
+            yield pool
+    elif scheduler is not None:
+        from wsikit.execution.remote import remote_pool
+
+        with remote_pool(scheduler, say) as pool:
+            yield pool
+    elif workers > 1:
+        from wsikit.execution.local import local_pool
+
+        with local_pool(workers, say) as pool:
+            yield pool
+    else:
+        yield SerialPool()
+
+
+def job_script(slurm: Path) -> str:
+    """Return the script that wsikit would hand to SLURM, one for each job.
+
+    Raises:
+        ConfigError: the file is wrong.
+        UsageError: dask-jobqueue is not installed.
+    """
+    from wsikit.execution.slurm_config import load_slurm_config
+
+    settings = load_slurm_config(slurm)
+    try:
+        from wsikit.execution.slurm import script_of
+    except ModuleNotFoundError as error:
+        raise _missing(error) from error
+    return script_of(settings)
+
+
+def _missing(error: ModuleNotFoundError) -> UsageError:
+    """Return the error that says what to install for SLURM."""
+    name = str(error.name).partition(".")[0].replace("_", "-")
+    return UsageError(
+        f"--slurm needs {name}, which is not installed", "pip install 'wsikit[cluster]'"
+    )

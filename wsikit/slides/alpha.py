@@ -23,10 +23,15 @@ def onto_white(
     """
     if alpha.size == 0 or int(alpha.min()) == 255:
         return np.ascontiguousarray(colour)
+    if np.count_nonzero(alpha) == np.count_nonzero(alpha == 255):  # nothing is half clear
+        out, glass = np.empty_like(colour, order="C"), ~alpha
+        for channel in range(3):
+            np.bitwise_or(colour[..., channel], glass, out=out[..., channel])
+        return out
     opacity = alpha[..., None].astype(np.uint16)  # (H, W, 1)
-    glass = 255 - opacity
+    clear = 255 - opacity
     if premultiplied:
-        laid = np.minimum(colour + glass, 255)
+        laid = np.minimum(colour + clear, 255)
     else:
-        laid = (colour * opacity + 127) // 255 + glass  # 255 * 255 + 127 fits uint16
+        laid = (colour * opacity + 127) // 255 + clear  # 255 * 255 + 127 fits uint16
     return np.asarray(laid, np.uint8)

@@ -55,7 +55,7 @@ def jpeg2000_size(data: bytes) -> tuple[int, int, int]:
     """Return (width, height, channels) of a JPEG 2000 codestream (ITU-T T.800, A.5.1).
 
     Raises:
-        ValueError: there is no size header.
+        ValueError: there is no size header, or a channel has less than full resolution.
     """
     start = data.find(_J2K_START, 0, 4096)  # boxes may come before the codestream
     if start < 0 or start + 42 > len(data):
@@ -64,4 +64,7 @@ def jpeg2000_size(data: bytes) -> tuple[int, int, int]:
         int.from_bytes(data[start + k : start + k + 4], "big") for k in (8, 12, 16, 20)
     )
     channels = int.from_bytes(data[start + 40 : start + 42], "big")
+    steps = data[start + 42 : start + 42 + 3 * channels]  # depth, step in x and in y of each
+    if {*steps[1::3], *steps[2::3]} != {1}:
+        raise ValueError("its JPEG 2000 channels differ in resolution")
     return x1 - x0, y1 - y0, channels

@@ -16,6 +16,7 @@ from pydicom.encaps import generate_fragments
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import JPEGBaseline8Bit
 
+from wsikit.slides.bounded_file import BoundedFile
 from wsikit.slides.codestream import jpeg_is_subsampled
 from wsikit.types import Size
 
@@ -45,7 +46,7 @@ def frames_are_ycbcr(files: Sequence[Path], series: str, size_l0: Size) -> bool:
 
 def _first_frame(file: Path, series: str, size_l0: Size) -> bytes | None:
     """Return the first JPEG frame of a file, if it is level 0 of the series."""
-    with file.open("rb") as stream, warnings.catch_warnings():
+    with BoundedFile(file) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that break the standard but are not used
         header: Any = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_WANTED)
         size = (header.TotalPixelMatrixColumns, header.TotalPixelMatrixRows)

@@ -17,6 +17,7 @@ from wsikit.slides.openslide import OpenSlideSlide
 from wsikit.slides.picture import PictureSlide
 from wsikit.slides.slide import DamagedSlideError, Slide
 from wsikit.slides.tiff import TiffSlide
+from wsikit.slides.tiff_directories import refuse_lies
 from wsikit.types import Mpp
 
 __all__ = ["BACKENDS", "SLIDE_SUFFIXES", "default_slide_id", "find_slides", "open_slide"]
@@ -85,6 +86,8 @@ def _refuse_path(path: Path) -> None:
                 )
         elif path.stat().st_size == 0:
             raise SlideError(f"{path.name}: the file is empty", "copy it again from its source")
+        else:
+            refuse_lies(path)
     except OSError as error:
         raise unreadable(path, error) from error
 

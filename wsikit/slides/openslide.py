@@ -12,10 +12,13 @@ from PIL import Image
 
 from wsikit.errors import SlideError
 from wsikit.slides.alpha import onto_white
+from wsikit.slides.chatter import without_chatter
 from wsikit.slides.dicom_colour import frames_are_ycbcr
-from wsikit.slides.files import dicom_files, slide_files, unreadable
+from wsikit.slides.dicom_lengths import refuse_lengths
+from wsikit.slides.dicom_series import series_of
+from wsikit.slides.files import DICOM_SUFFIX, dicom_files, slide_files, unreadable
 from wsikit.slides.properties import finite_number, safe_properties
-from wsikit.slides.slide import DAMAGED, Slide, pyramid
+from wsikit.slides.slide import DAMAGED, DamagedPixelsError, DamagedSlideError, Slide, pyramid
 from wsikit.types import Mpp, Size, UInt8Image
 
 _SERIES = "dicom.SeriesInstanceUID"
@@ -28,8 +31,8 @@ class OpenSlideSlide(Slide):
     OpenSlide takes whole level-0 coordinates, so where its own downsample of a level is no whole
     number (a pyramid of odd sizes) the pixels of that level are interpolated, off by at most half
     a level-0 pixel; level 0 and whole downsamples are exact. DICOM whose frames are YCbCr
-    although the header says RGB, which OpenSlide shows in false colours, is put right. After a
-    failed read the handle is of no more use, and every later read fails too.
+    although the header says RGB, which OpenSlide shows in false colours, is put right. A handle
+    is of no more use after a failed read, so another is opened then.
 
     Args:
         path: the slide's file, or a folder that holds the files of one DICOM series.
@@ -37,13 +40,15 @@ class OpenSlideSlide(Slide):
 
     Raises:
         SlideError: OpenSlide cannot open it, or a folder holds more than one series.
+        DamagedSlideError: a file of the series is damaged: without it, a level would be missing.
     """
 
     backend: ClassVar[str] = "openslide"
 
     def __init__(self, path: Path, mpp: Mpp | None = None) -> None:
         super().__init__(path, mpp)
-        self._handle: OpenSlide | None = _open_series(path) if path.is_dir() else _open(path, path)
+        self._handle: OpenSlide | None
+        self._file, self._handle = _open_series(path) if path.is_dir() else (path, _open(path))
         stated = dict(self._handle.properties)
         try:
             sizes = [Size(*size) for size in self._handle.level_dimensions]
@@ -66,8 +71,11 @@ class OpenSlideSlide(Slide):
         try:
             image = self._handle.read_region(corner, level, (width, height))
         except OpenSlideError as error:
-            raise SlideError(
-                f"{self.path.name}: OpenSlide cannot read level {level} at ({x}, {y}): {error}",
+            self.close()
+            self._handle = _open(self._file, None if self._file == self.path else self.path)
+            raise DamagedPixelsError(
+                f"{self.path.name}: OpenSlide cannot read level {level} at ({x}, {y}): "
+                f"{_told(error, self.path)}",
                 DAMAGED,
             ) from error
         colour = image.convert("RGB")
@@ -89,10 +97,13 @@ def _is_mislabelled(path: Path, stated: Mapping[str, str], size_l0: Size) -> boo
     return frames_are_ycbcr(slide_files(path), stated.get(_SERIES, ""), size_l0)
 
 
-def _open(file: Path, slide: Path) -> OpenSlide:
+def _open(file: Path, folder: Path | None = None) -> OpenSlide:
     """Open one file, naming the slide it belongs to in the error."""
+    slide = folder or file
     try:
-        with file.open("rb"):
+        if folder is None and file.suffix.lower() == DICOM_SUFFIX:
+            refuse_lengths(file, file.name)
+        with file.open("rb"), without_chatter():
             return OpenSlide(file)
     except OSError as error:
         raise unreadable(slide, error) from error
@@ -101,19 +112,24 @@ def _open(file: Path, slide: Path) -> OpenSlide:
             f"{slide.name}: not a format that OpenSlide reads", "check that the file is a slide"
         ) from error
     except OpenSlideError as error:
-        raise SlideError(f"{slide.name}: OpenSlide cannot open it: {error}", DAMAGED) from error
+        raise SlideError(
+            f"{slide.name}: OpenSlide cannot open it: {_told(error, file)}", DAMAGED
+        ) from error
 
 
-def _open_series(folder: Path) -> OpenSlide:
+def _open_series(folder: Path) -> tuple[Path, OpenSlide]:
     """Open the one DICOM series of a folder by any of its files; OpenSlide finds the others."""
     handles: list[OpenSlide] = []
-    reason = SlideError(f"{folder.name}: the folder holds no DICOM files", "name a slide's file")
+    refused: dict[Path, SlideError] = {}
     try:
-        for file in dicom_files(folder):
+        files = dicom_files(folder)
+        for file in files:  # all of them, since OpenSlide looks into all to open one
+            refuse_lengths(file, f"{folder.name}: its file {file.name}")
+        for file in files:
             try:
                 handles.append(_open(file, folder))
             except SlideError as error:
-                reason = error
+                refused[file] = error
                 continue
             if handles[-1].properties.get(_SERIES) != handles[0].properties.get(_SERIES):
                 raise SlideError(
@@ -123,10 +139,25 @@ def _open_series(folder: Path) -> OpenSlide:
             if len(handles) > 1:
                 handles.pop().close()
         if not handles:
-            raise reason
-        return handles.pop()
+            raise next(iter(refused.values()))
+        _refuse_damaged(refused, handles[0].properties.get(_SERIES, ""), folder.name)
+        return next(file for file in files if file not in refused), handles.pop()
     except OSError as error:
         raise unreadable(folder, error) from error
     finally:
         for handle in handles:
             handle.close()
+
+
+def _refuse_damaged(refused: Mapping[Path, SlideError], series: str, name: str) -> None:
+    """Refuse a series one of whose files cannot be opened: OpenSlide would leave a level out."""
+    for file, error in refused.items():
+        if series_of(file) in (None, series):
+            problem = error.what.removeprefix(f"{name}: ")
+            raise DamagedSlideError(f"{name}: its file {file.name}: {problem}", DAMAGED) from error
+
+
+def _told(error: OpenSlideError, path: Path) -> str:
+    """Return what OpenSlide says without the folders of the path and without control characters."""
+    line = str(error).replace(str(path), path.name)
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

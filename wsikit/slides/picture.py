@@ -12,6 +12,7 @@ from PIL.ImageFile import ImageFile
 
 from wsikit.errors import SlideError
 from wsikit.slides.alpha import onto_white
+from wsikit.slides.bounded_file import BoundedFile
 from wsikit.slides.files import unreadable
 from wsikit.slides.properties import safe_properties
 from wsikit.slides.slide import DAMAGED, DamagedSlideError, Slide, pyramid
@@ -21,6 +22,9 @@ PICTURE_FORMATS = ("PNG", "JPEG", "BMP")
 
 MAX_PX = 178_000_000
 """Pixels of the largest picture read: it is decoded whole, and Pillow refuses more."""
+
+JPEG_PX_PER_BYTE = 1024
+"""Pixels that a byte of JPEG can stand for: fewer than one bit a block of 8 x 8 is not written."""
 
 _MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr"}
 
@@ -45,10 +49,13 @@ class PictureSlide(Slide):
 
     def __init__(self, path: Path, mpp: Mpp | None = None) -> None:
         super().__init__(path, mpp)
-        self._image: ImageFile | None = _opened(path)
+        self._image: ImageFile | None = None
         self._pixels: UInt8Image | None = None
+        self._damage: SlideError | None = None
+        self._file = _file(path)
         try:
-            _check(self._image, path.name)
+            self._image = _opened(path, self._file)
+            _check(self._image, path)
             self.levels = pyramid([Size(*self._image.size)], path.name)
         except SlideError:
             self.close()
@@ -60,8 +67,14 @@ class PictureSlide(Slide):
         """Read whole pixels of one level; see `Slide.read_level`."""
         if self._image is None:
             raise SlideError(f"{self.path.name}: the slide is closed", "open it again")
+        if self._damage is not None:
+            raise self._damage
         if self._pixels is None:
-            self._pixels = _decoded(self._image, self.path.name)
+            try:
+                self._pixels = _decoded(self._image, self.path.name)
+            except SlideError as error:
+                self._damage = error  # it would take as long to find it again
+                raise
         return self._pixels[y : y + height, x : x + width].copy()
 
     def close(self) -> None:
@@ -69,13 +82,21 @@ class PictureSlide(Slide):
         if self._image is not None:
             self._image.close()
         self._image = self._pixels = None
+        self._file.close()
 
 
-def _opened(path: Path) -> ImageFile:
+def _file(path: Path) -> BoundedFile:
+    try:
+        return BoundedFile(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _opened(path: Path, file: BoundedFile) -> ImageFile:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(path, formats=PICTURE_FORMATS)
+            warnings.simplefilter("ignore")  # of what is odd but read; what is wrong is raised
+            return Image.open(file, formats=PICTURE_FORMATS)
     except Image.DecompressionBombError as error:
         raise _too_large(path.name) from error
     except UnidentifiedImageError as error:
@@ -89,9 +110,15 @@ def _opened(path: Path) -> ImageFile:
         raise unreadable(path, error) from error
 
 
-def _check(image: ImageFile, name: str) -> None:
-    if image.width * image.height > MAX_PX:
+def _check(image: ImageFile, path: Path) -> None:
+    name, pixels = path.name, image.width * image.height
+    if pixels > MAX_PX:
         raise _too_large(name)
+    if image.format == "JPEG" and pixels > JPEG_PX_PER_BYTE * path.stat().st_size:
+        raise DamagedSlideError(
+            f"{name}: its header states {image.width} x {image.height} px, more than it holds",
+            DAMAGED,
+        )
     deep = any(";16" in str(tile.args) for tile in image.tile)
     if deep or image.mode not in _MODES:
         kind = "16 bits a channel" if deep else f"mode {image.mode}"
@@ -108,7 +135,7 @@ def _too_large(name: str) -> SlideError:
 def _decoded(image: ImageFile, name: str) -> UInt8Image:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             image.load()
             clear = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
             pixels = np.asarray(image.convert("RGBA" if clear else "RGB"))

@@ -6,15 +6,12 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from wsikit.types import Size, UInt8Image
-
-STRIP_PX = 1 << 18
-"""Source pixels averaged at a time: what stays in a core's cache, and bounds the working memory."""
+from wsikit.compiled import compiled
+from wsikit.types import FloatArray, Size, UInt8Image
 
 WHOLE_RATIO_LIMIT = 256
-"""Largest whole ratio whose row sums of uint8 fit uint16."""
+"""Largest ratio that is summed in whole numbers."""
 
 TIE = 2e-4
 """What float32 sums of uint8 may be off by; a half that close is rounded up, as integers are."""
@@ -72,60 +69,108 @@ def _whole_window(
 def _average_whole(image: UInt8Image, rx: int, ry: int) -> UInt8Image:
     """Average blocks of (ry, rx) whole pixels, in integers."""
     height, width = image.shape[0] // ry, image.shape[1] // rx
-    out = np.empty((height, width, 3), np.uint8)
-    step = max(1, STRIP_PX // (image.shape[1] * ry))
-    for top in range(0, height, step):
-        stop = min(top + step, height)
-        block = image[top * ry : stop * ry].reshape(stop - top, ry, width * rx * 3)
-        rows = block[:, 0].astype(np.uint16)
-        for k in range(1, ry):
-            rows += block[:, k]
-        columns = rows.reshape(stop - top, width, rx, 3)
-        total = columns[:, :, 0].astype(np.uint32)
-        for k in range(1, rx):
-            total += columns[:, :, k]
-        out[top:stop] = (2 * total + rx * ry) // (2 * rx * ry)
-    return out
+    out = np.empty((height, width * 3), np.uint8)
+    source = image.reshape(len(image), -1)
+    if (rx, ry) == (2, 2):
+        _average_fours(source, out)
+    else:
+        _average_blocks(source, rx, ry, out)
+    return out.reshape(height, width, 3)
+
+
+@compiled
+def _average_fours(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Average blocks of 2 x 2: the common case (0.25 to 0.5 um per px), 10 times as fast."""
+    for y in range(out.shape[0]):
+        upper, lower = image[2 * y], image[2 * y + 1]
+        for x in range(out.shape[1] // 3):
+            for c in range(3):
+                i = 6 * x + c
+                total = np.int32(upper[i]) + upper[i + 3] + lower[i] + lower[i + 3]
+                out[y, 3 * x + c] = (total + 2) >> 2
+
+
+@compiled
+def _average_blocks(image: NDArray[np.uint8], rx: int, ry: int, out: NDArray[np.uint8]) -> None:
+    width = out.shape[1] // 3
+    rows = np.empty(width * rx * 3, np.uint32)
+    half, whole = np.uint32(rx * ry), np.uint32(2 * rx * ry)
+    for y in range(out.shape[0]):
+        rows[:] = 0
+        for k in range(ry):
+            source = image[y * ry + k]
+            for i in range(len(rows)):
+                rows[i] += source[i]
+        for x in range(width):
+            red = green = blue = np.uint32(0)
+            for k in range(rx):
+                i = 3 * (x * rx + k)
+                red += rows[i]
+                green += rows[i + 1]
+                blue += rows[i + 2]
+            out[y, 3 * x] = (2 * red + half) // whole
+            out[y, 3 * x + 1] = (2 * green + half) // whole
+            out[y, 3 * x + 2] = (2 * blue + half) // whole
 
 
 def _average_weighted(
     image: UInt8Image, origin: tuple[float, float], ratio: tuple[float, float], size: Size
 ) -> UInt8Image:
-    """Average along y, then along x, with sparse weights, a strip of output rows at a time."""
+    """Average along y, then along x, each by the overlap of source and output pixels."""
     height, width = image.shape[:2]
-    out = np.empty((size.height, size.width, 3), np.uint8)
+    out = np.empty((size.height, size.width * 3), np.uint8)
+    rows = _weights(height, origin[1], ratio[1], size.height)
     columns = _weights(width, origin[0], ratio[0], size.width)
-    step = max(1, int(STRIP_PX / (width * ratio[1])))
-    for row in range(0, size.height, step):
-        count = min(step, size.height - row)
-        start = origin[1] + row * ratio[1]
-        top = min(math.floor(start), height - 1)
-        bottom = min(height, math.ceil(start + count * ratio[1]) + 1)
-        source = image[top:bottom].reshape(bottom - top, width * 3).astype(np.float32)
-        rows = _weights(bottom - top, start - top, ratio[1], count)
-        averaged = _along_x(columns, (rows @ source).reshape(count, width, 3))
-        out[row : row + count] = np.minimum(averaged + np.float32(0.5 + TIE), 255)
-    return out
+    _weigh(image.reshape(height, width * 3), *rows, *columns, out)
+    return out.reshape(size.height, size.width, 3)
 
 
-def _along_x(columns: csr_array, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Apply (w, W) weights to the middle axis of (h, W, 3)."""
-    height, width = rows.shape[:2]
-    by_column = np.ascontiguousarray(rows.transpose(1, 0, 2)).reshape(width, height * 3)
-    averaged: NDArray[np.float32] = columns @ by_column  # (w, h * 3)
-    return averaged.reshape(-1, height, 3).transpose(1, 0, 2)
+@compiled
+def _weigh(
+    image: NDArray[np.uint8],
+    row_index: NDArray[np.int64],
+    row_weight: FloatArray,
+    column_index: NDArray[np.int64],
+    column_weight: FloatArray,
+    out: NDArray[np.uint8],
+) -> None:
+    last_row, last = image.shape[0] - 1, image.shape[1] - 3
+    along_y = np.empty(image.shape[1], np.float32)
+    for y in range(out.shape[0]):
+        along_y[:] = 0
+        for k in range(row_weight.shape[1]):
+            weight = row_weight[y, k]
+            source = image[min(row_index[y] + k, last_row)]
+            for i in range(len(along_y)):
+                along_y[i] += weight * np.float32(source[i])
+        for x in range(out.shape[1] // 3):
+            red = green = blue = np.float32(0.5 + TIE)
+            for k in range(column_weight.shape[1]):
+                weight = column_weight[x, k]
+                i = min(3 * (column_index[x] + k), last)
+                red += weight * along_y[i]
+                green += weight * along_y[i + 1]
+                blue += weight * along_y[i + 2]
+            out[y, 3 * x] = np.uint8(red)
+            out[y, 3 * x + 1] = np.uint8(green)
+            out[y, 3 * x + 2] = np.uint8(blue)
 
 
-def _weights(length: int, origin: float, ratio: float, count: int) -> csr_array:
-    """Return the (count, length) matrix whose row i averages `[origin + i * ratio, + ratio)`."""
+def _weights(
+    length: int, origin: float, ratio: float, count: int
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Return, for each interval `[origin + i * ratio, + ratio)`, its first pixel and the weights.
+
+    Returns:
+        (count,) int64 index of the first pixel, and (count, taps) float32 that sum to one over the
+        pixels inside `[0, length)`.
+    """
     taps = math.ceil(ratio) + 1
     start = origin + np.arange(count, dtype=np.float64) * ratio
     stop = np.minimum(start + ratio, length)
-    index = np.floor(start).astype(np.int64)[:, None] + np.arange(taps)  # (count, taps)
+    first = np.floor(start).astype(np.int64)
+    index = first[:, None] + np.arange(taps)  # (count, taps)
     overlap = np.minimum(index + 1, stop[:, None]) - np.maximum(index, start[:, None])
     overlap = np.where(index < length, np.clip(overlap, 0, 1), 0)
     overlap /= np.maximum(overlap.sum(axis=1, keepdims=True), 1e-12)
-    index = np.minimum(index, length - 1)
-    rows = np.repeat(np.arange(count), taps)
-    data = overlap.astype(np.float32).ravel()
-    return csr_array((data, (rows, index.ravel())), shape=(count, length))
+    return first, overlap.astype(np.float32)

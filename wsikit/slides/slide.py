@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, NamedTuple, Self
@@ -36,12 +37,22 @@ READ_PX = 1 << 26
 """Source pixels held at once while averaging down; a larger read goes block by block."""
 
 
+DAMAGE_PX = 128
+"""Where damage is tolerated, it is narrowed down to squares of at most this side."""
+
+MAX_DAMAGED = 400
+"""Such squares in one block that tolerates them, beyond which the slide is no good slide."""
+
 DAMAGED = "the file is damaged; copy it again from its source, or leave it out"
 """What to do about a slide whose bytes are wrong."""
 
 
 class DamagedSlideError(SlideError):
     """The file is of a known kind but broken: no other reader is tried."""
+
+
+class DamagedPixelsError(SlideError):
+    """Some pixels of a good slide cannot be decoded; the rest can."""
 
 
 class Level(NamedTuple):
@@ -121,6 +132,7 @@ class Slide(ABC):
     def __init__(self, path: Path, mpp: Mpp | None = None) -> None:
         self.path = path
         self._given_mpp = mpp
+        self._damaged_l0: list[Box] | None = None
 
     @abstractmethod
     def read_level(self, level: int, x: int, y: int, width: int, height: int) -> UInt8Image:
@@ -137,7 +149,8 @@ class Slide(ABC):
             (height, width, 3) uint8 RGB. Where the file holds no data, white.
 
         Raises:
-            SlideError: the pixels cannot be decoded.
+            DamagedPixelsError: the pixels cannot be decoded; other reads may still succeed.
+            SlideError: nothing more can be read.
         """
 
     @abstractmethod
@@ -188,6 +201,22 @@ class Slide(ABC):
             left, top = round_half_up(x), round_half_up(y)
             return self._read_padded(level, left, top, width, height)
         return self._read_averaged(level, (x, y), ratio, Size(width, height))
+
+    @contextmanager
+    def tolerating_damage(self) -> Iterator[list[Box]]:
+        """Read white in place of pixels that cannot be decoded, within this block.
+
+        Yields:
+            The boxes that were read white, in the level-0 frame; it grows while the block runs.
+
+        Raises:
+            SlideError: from a read in the block, when there are more than `MAX_DAMAGED` of them.
+        """
+        before, self._damaged_l0 = self._damaged_l0, []
+        try:
+            yield self._damaged_l0
+        finally:
+            self._damaged_l0 = before
 
     def scale_to(self, mpp: Mpp | None) -> tuple[float, float]:
         """Return level-0 pixels per pixel at `mpp`; a level within 2 % of it is used as it is.
@@ -260,12 +289,37 @@ class Slide(ABC):
         x0, y0 = max(0, x), max(0, y)
         x1, y1 = min(size.width, x + width), min(size.height, y + height)
         if (x0, y0, x1, y1) == (x, y, x + width, y + height):
-            return self.read_level(level, x, y, width, height)
+            return self._read_decodable(level, x, y, width, height)
         image = np.full((height, width, 3), WHITE, np.uint8)
         if x1 > x0 and y1 > y0:
-            inside = self.read_level(level, x0, y0, x1 - x0, y1 - y0)
+            inside = self._read_decodable(level, x0, y0, x1 - x0, y1 - y0)
             image[y0 - y : y1 - y, x0 - x : x1 - x] = inside
         return image
+
+    def _read_decodable(self, level: int, x: int, y: int, width: int, height: int) -> UInt8Image:
+        """Read a level; where damage is tolerated, halve the rectangle until the rest is had."""
+        try:
+            return self.read_level(level, x, y, width, height)
+        except DamagedPixelsError:
+            if self._damaged_l0 is None:
+                raise
+        if max(width, height) <= DAMAGE_PX:
+            if len(self._damaged_l0) >= MAX_DAMAGED:
+                raise SlideError(f"{self.path.name}: too much of it cannot be decoded", DAMAGED)
+            down = self.levels[level].downsample
+            self._damaged_l0.append(
+                Box(x * down[0], y * down[1], width * down[0], height * down[1])
+            )
+            return np.full((height, width, 3), WHITE, np.uint8)
+        if width >= height:
+            half = width // 2
+            left = self._read_decodable(level, x, y, half, height)
+            right = self._read_decodable(level, x + half, y, width - half, height)
+            return np.concatenate([left, right], axis=1)
+        half = height // 2
+        top = self._read_decodable(level, x, y, width, half)
+        bottom = self._read_decodable(level, x, y + half, width, height - half)
+        return np.concatenate([top, bottom])
 
     def __enter__(self) -> Self:
         return self

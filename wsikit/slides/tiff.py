@@ -14,7 +14,7 @@ import tiffslide
 from wsikit.errors import SlideError
 from wsikit.slides.files import unreadable
 from wsikit.slides.properties import finite_number, safe_properties
-from wsikit.slides.slide import DAMAGED, WHITE, DamagedSlideError, Level, Slide, pyramid
+from wsikit.slides.slide import DAMAGED, DamagedSlideError, Level, Slide, pyramid
 from wsikit.slides.tiff_mpp import ome_mpp
 from wsikit.slides.tiff_page import TiffTiles
 from wsikit.slides.tiff_whole import is_cut_short
@@ -31,7 +31,7 @@ _OTHERS_READ_BETTER = {
 
 _TRESTLE_SOFTWARE = "MedScan"
 
-CACHE_BYTES = 32 << 20
+CACHE_BYTES = 128 << 20
 """Decoded tiles held, so that neighbouring reads share those on their border."""
 
 _QUIET = logging.NullHandler()
@@ -81,13 +81,15 @@ class TiffSlide(Slide):
         if self._source is None:
             raise SlideError(f"{self.path.name}: the slide is closed", "open it again")
         tiles = self._tiles[level]
-        out = np.full((height, width, 3), WHITE, np.uint8)
+        out = np.empty((height, width, 3), np.uint8)
         for top, left, index in tiles.touched(x, y, width, height):
             tile = self._cache.get((level, index))
             if tile is None:
                 tile = tiles.decode(index)
                 if tile is not None:
                     self._cache.put((level, index), tile)
+            if tile is None or tile.shape[:2] != tiles.tile[::-1]:
+                _paste(out, tiles.white, left - x, top - y)
             if tile is not None:
                 _paste(out, tile, left - x, top - y)
         return out

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from wsikit.errors import SlideError
 from wsikit.slides.alpha import onto_white
 from wsikit.slides.codestream import jpeg2000_size, jpeg_size
-from wsikit.slides.slide import DAMAGED, DamagedSlideError
+from wsikit.slides.slide import DAMAGED, WHITE, DamagedPixelsError, DamagedSlideError
 from wsikit.types import Size, UInt8Image
 
 MAX_TILE_PX = 1 << 26
@@ -54,6 +54,7 @@ class TiffTiles:
     Attributes:
         size: (width, height) of the page in pixels.
         tile: (width, height) of a tile, or of a strip.
+        white: a tile's size of white, to lay under tiles that are absent or cut.
 
     Raises:
         SlideError: the page's kind of pixels is not read.
@@ -74,6 +75,7 @@ class TiffTiles:
             self.tile = Size(self.size.width, int(page.rowsperstrip))
         self._refuse_kind()
         self._refuse_lies()
+        self.white = np.broadcast_to(np.uint8(WHITE), (self.tile.height, self.tile.width, 3))
         self._cols = math.ceil(self.size.width / self.tile.width)
 
     def touched(self, x: int, y: int, width: int, height: int) -> Iterator[tuple[int, int, int]]:
@@ -86,7 +88,7 @@ class TiffTiles:
         """Return a tile's pixels, (h, w, 3) uint8; None where the file holds no tile.
 
         Raises:
-            SlideError: the tile cannot be decoded.
+            DamagedPixelsError: the tile cannot be decoded.
         """
         offset, count = self._page.dataoffsets[index], self._page.databytecounts[index]
         if offset == 0 or count == 0:
@@ -99,7 +101,7 @@ class TiffTiles:
         except (
             Exception
         ) as error:  # codecs raise classes of their own, and untrusted bytes any of them
-            raise SlideError(
+            raise DamagedPixelsError(
                 f"{self._name}: tile {index} of its {self.size.width} x {self.size.height} level "
                 f"cannot be decoded: {error}",
                 DAMAGED,
@@ -154,7 +156,7 @@ class TiffTiles:
         """Raise ValueError where a tile's own header asks for too much, or its data stop short."""
         if self._page.compression == _JPEG:
             width, height, channels = jpeg_size(data)
-            if b"\xff\xd9" not in data:  # libjpeg would fill up with grey and go on
+            if data.rfind(b"\xff\xd9") < 0:  # libjpeg would fill up with grey and go on
                 raise ValueError("its JPEG data stop short")
         elif self._page.compression in _JPEG2000:
             width, height, channels = jpeg2000_size(data)

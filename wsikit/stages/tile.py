@@ -18,18 +18,25 @@ from wsikit.errors import StoreError, WsikitError
 from wsikit.execution.pool import Pool, SerialPool, Task
 from wsikit.slides.fingerprint import quick_stamp
 from wsikit.stages.cohort import SourceSlide
+from wsikit.stages.held_slide import release_slide
 from wsikit.stages.progress import Outcome, Progress, Silent
+from wsikit.stages.region_of_interest import check_region
+from wsikit.stages.stain_reference import keep_reference
+from wsikit.stages.tile_shard import tile_shard
 from wsikit.stages.tile_slide import (
     BegunSlide,
     SlideJob,
     begin_slide,
+    draw_preview,
     finish_slide,
+    region_rule,
     slide_recipe,
     tile_recipe,
-    tile_shard,
 )
+from wsikit.stain.methods import check_reference
+from wsikit.stain.reference import load_reference
 from wsikit.store.recipe import recipe_id
-from wsikit.store.status import StageStatus
+from wsikit.store.status import StageStatus, State
 from wsikit.store.store import Store
 
 STAGE = "tile"
@@ -43,6 +50,8 @@ def run_tile(
     pool: Pool | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
+    strict: bool = False,
+    preview: bool = False,
 ) -> Outcome:
     """Tile slides into a store; a slide that fails is recorded and the rest go on.
 
@@ -53,6 +62,8 @@ def run_tile(
         pool: where to run; default in this process.
         progress: told of each slide.
         overwrite: tile all of them again, whatever is there.
+        strict: fail a slide of which a patch cannot be decoded, instead of doing without it.
+        preview: also draw what was kept and dropped, into `previews/` of the store.
 
     Returns:
         What became of each slide.
@@ -63,17 +74,20 @@ def run_tile(
     check_store(sources, store_path, config, overwrite)
     store = Store.create(store_path, tile_recipe(config), overwrite)
     with store.lock():
+        config = keep_reference(store, config)
         run = _Run(store, pool or SerialPool(), progress or Silent())
         run.progress.start(STAGE, len(sources))
         for source in sources:
             absolute = replace(source, path=source.path.absolute())
-            job = SlideJob(absolute, store_path.resolve(), config, overwrite)
+            job = SlideJob(absolute, store_path.resolve(), config, overwrite, strict, preview)
             if _unchanged(store, job):
-                run.outcome.skipped.append(source.slide_id)
-                run.progress.advance(f"{source.slide_id}: already done")
+                run.skip(job)
             else:
                 run.begin(job)
-        run.work()
+        try:
+            run.work()
+        finally:
+            release_slide()
         run.progress.finish()
         return run.outcome
 
@@ -86,8 +100,11 @@ def check_store(
     Raises:
         StoreError: it was made by another recipe and overwriting was not asked for, or would leave
             slides of the old recipe behind.
-        ConfigError: the stain reference cannot be read.
+        ConfigError: the stain reference cannot be read, or a region file is not there.
     """
+    if config.stain.method != "none":
+        check_reference(config.stain.method, load_reference(config.stain.reference))
+    check_region(region_rule(config), [source.slide_id for source in sources])
     recipe = tile_recipe(config)
     if overwrite and (path / "wsikit.json").exists():
         store = Store(path)
@@ -107,14 +124,14 @@ def _unchanged(store: Store, job: SlideJob) -> StageStatus | None:
     slide_id = job.source.slide_id
     try:
         status = store.status(slide_id).get(STAGE)
-        if status is None or status.state == "failed":
+        if status is None or status.state == "failed" or (job.strict and status.damaged):
             return None
         if status.state == "done" and store.slide(slide_id).recipe_id != status.recipe_id:
             return None
         same_files = status.stamp == tuple(quick_stamp(job.source.path))
+        same_recipe = status.recipe_id == recipe_id(slide_recipe(job, status.source))
     except (WsikitError, OSError):
         return None
-    same_recipe = status.recipe_id == recipe_id(slide_recipe(job, status.source))
     return status if same_files and same_recipe else None
 
 
@@ -129,6 +146,14 @@ class _Run:
         self._left: dict[str, int] = {}
         self._started: dict[str, float] = {}
         self._failed: set[str] = set()
+
+    def skip(self, job: SlideJob) -> None:
+        """Take a slide as done by an earlier run."""
+        slide_id = job.source.slide_id
+        self.outcome.skipped.append(slide_id)
+        if job.preview and self.store.slide_path(slide_id).is_dir():
+            draw_preview(self.store, slide_id)
+        self.progress.advance(f"{slide_id}: already done")
 
     def begin(self, job: SlideJob) -> None:
         """Queue a slide."""
@@ -168,32 +193,39 @@ class _Run:
             elif step == "shard":
                 self._on_shard(slide_id)
             else:
-                self._on_finished(slide_id, result)
+                self._on_finished(slide_id, *result)
 
     def _on_begun(self, begun: BegunSlide) -> None:
         slide_id = begun.job.source.slide_id
         self._begun[slide_id] = begun
-        if begun.patches is not None:
-            self._on_finished(slide_id, begun.patches)
+        for note in begun.notes:
+            self.progress.say(f"{slide_id}: {note}")
+        if begun.stored is not None:
+            self._on_finished(slide_id, *begun.stored)
             return
         self._left[slide_id] = len(begun.pending)
-        shards = [Task(("shard", slide_id), tile_shard, (begun, s)) for s in begun.pending]
+        shards = [Task(("shard", slide_id), tile_shard, (begun.task, p)) for p in begun.pending]
         self._queue.extendleft(reversed(shards))
         if not shards:
-            self._queue.appendleft(Task(("finish", slide_id), finish_slide, (begun,)))
+            self._finish(slide_id)
 
     def _on_shard(self, slide_id: str) -> None:
         self._left[slide_id] -= 1
         if not self._left[slide_id]:
-            begun = self._begun[slide_id]
-            self._queue.appendleft(Task(("finish", slide_id), finish_slide, (begun,)))
+            self._finish(slide_id)
 
-    def _on_finished(self, slide_id: str, patches: int) -> None:
+    def _finish(self, slide_id: str) -> None:
+        begun = replace(self._begun[slide_id], pending=[])
+        self._queue.appendleft(Task(("finish", slide_id), finish_slide, (begun,)))
+
+    def _on_finished(self, slide_id: str, kept: int, damaged: int) -> None:
         begun = self._begun.pop(slide_id)
-        self._record(slide_id, StageStatus("done" if patches else "empty", begun.recipe), begun)
-        (self.outcome.done if patches else self.outcome.empty).append(slide_id)
-        found = f"{patches} patches" if patches else "no tissue found"
-        self.progress.advance(f"{slide_id}: {found}")
+        state: State = "done" if kept else "empty"
+        self._record(slide_id, StageStatus(state, begun.recipe, damaged=damaged), begun)
+        (self.outcome.done if kept else self.outcome.empty).append(slide_id)
+        found = f"{kept} patches" if kept else "no tissue found"
+        lost = f", {damaged} left out: they cannot be decoded" if damaged else ""
+        self.progress.advance(f"{slide_id}: {found}{lost}")
 
     def _fail(self, slide_id: str, reason: str) -> None:
         if slide_id in self._failed:
@@ -209,7 +241,7 @@ class _Run:
         seconds = round(time.perf_counter() - self._started[slide_id], 3)
         status = replace(status, seconds=seconds)
         if begun is not None:
-            status = replace(status, source=begun.source, stamp=begun.stamp)
+            status = replace(status, source=begun.source, stamp=begun.task.stamp)
         self.store.set_status(slide_id, STAGE, status)
 
 

@@ -1,37 +1,42 @@
-"""Tile one slide: the tasks that run on the workers.
+"""Begin and finish one slide: the tasks around its shards.
 
-`begin_slide` opens a slide, fits its stain table and stages an empty image; `tile_shard` reads a
-block of the slide, keeps its foreground patches and writes them; `finish_slide` writes the index
-and moves the slide to its place. Shards of one slide run on all workers at once.
+`begin_slide` opens a slide, looks at it coarsely, fits its stain normalisation and stages an empty
+image; `tile_shard` (a module of its own) does the patches; `finish_slide` writes the index and
+moves the slide to its place. Shards of one slide run on all workers at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from wsikit.config import TileConfig
 from wsikit.errors import SlideError
 from wsikit.geometry import PatchGrid
 from wsikit.slides.fingerprint import fingerprint, quick_stamp
-from wsikit.slides.open import open_slide
 from wsikit.slides.overview import read_overview
 from wsikit.slides.slide import Slide
 from wsikit.stages.cohort import SourceSlide
-from wsikit.stages.stain_fit import fit_stain_table
-from wsikit.stain.histogram import StainTable, apply_table, identity_table
+from wsikit.stages.held_slide import Stamp, held_slide, release_slide
+from wsikit.stages.region_of_interest import RegionRule, allowed_patches, region_digest
+from wsikit.stages.stain_fit import fit_slide
+from wsikit.stages.survey import Survey, survey_slide
+from wsikit.stages.tile_shard import ShardPlan, SlideTask, store_mpp
+from wsikit.stain.normaliser import Identity
 from wsikit.stain.reference import load_reference, reference_digest
+from wsikit.store.decisions import KEPT
 from wsikit.store.recipe import recipe_id
-from wsikit.store.slide_writer import SHARD_PATCHES, PatchEntry, Shard, SlideWriter
+from wsikit.store.slide_writer import SHARD_PATCHES, Shard, SlideWriter
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
-from wsikit.tissue.entropy import channel_entropy
-from wsikit.tissue.rgb import bright, rgb_foreground
-from wsikit.types import BoolMask, Mpp, UInt8Image
+from wsikit.types import Mpp
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raise when the same parameters would give other bytes."""
 
 THUMBNAIL_MIN_PX = 1024
@@ -40,12 +45,23 @@ THUMBNAIL_MIN_PX = 1024
 
 @dataclass(frozen=True)
 class SlideJob:
-    """One slide to be tiled, as it travels to the workers."""
+    """One slide to be tiled, as it travels to the workers.
+
+    Attributes:
+        source: the slide.
+        store: the store's folder.
+        config: how to tile.
+        overwrite: tile it again, whatever is there.
+        strict: fail a slide of which a patch cannot be decoded.
+        preview: draw what was kept and dropped.
+    """
 
     source: SourceSlide
     store: Path
     config: TileConfig
     overwrite: bool = False
+    strict: bool = False
+    preview: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,28 +71,20 @@ class BegunSlide:
     Attributes:
         job: what was asked for.
         recipe: identity of the recipe, source included.
-        grid: its patch grid.
         source: fingerprint of its files.
-        stamp: size and time of its files.
-        table: (3, 256) uint8, its stain table.
+        task: what its shards need.
         pending: the shards still to be written.
-        patches: their number where an earlier run finished the slide, else None.
+        stored: kept and damaged patches where an earlier run finished the slide, else None.
+        notes: what the user should know of it, a line each.
     """
 
     job: SlideJob
     recipe: str
     source: str
-    stamp: tuple[tuple[int, int], ...]
-    grid: PatchGrid
-    table: StainTable = field(default_factory=identity_table)
-    pending: list[Shard] = field(default_factory=list)
-    patches: int | None = None
-
-    @property
-    def writer(self) -> SlideWriter:
-        """The slide's writer."""
-        staging = Store(self.job.store).staging_path(f"{self.job.source.slide_id}.zarr")
-        return SlideWriter(staging, self.grid)
+    task: SlideTask
+    pending: list[ShardPlan] = field(default_factory=list)
+    stored: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def tile_recipe(config: TileConfig) -> dict[str, Any]:
@@ -84,142 +92,181 @@ def tile_recipe(config: TileConfig) -> dict[str, Any]:
     parameters = config.model_dump(mode="json")
     reference = parameters["stain"].pop("reference")
     digest = reference_digest(load_reference(reference)) if config.stain.method != "none" else None
+    for name in ("keep", "exclude"):  # files: what they hold decides, see `slide_recipe`
+        parameters["roi"][name] = parameters["roi"][name] is not None
     return {"algorithm": ALGORITHM, **parameters, "reference": digest}
 
 
 def slide_recipe(job: SlideJob, source: str) -> dict[str, Any]:
     """Return what decides one slide's patches: the store's recipe and the source's identity."""
-    return {**tile_recipe(job.config), "source": source, "mpp_given": job.source.mpp}
+    return {
+        **tile_recipe(job.config),
+        "source": source,
+        "mpp_given": job.source.mpp,
+        "roi_digests": region_digest(region_rule(job.config), job.source.slide_id),
+    }
+
+
+def region_rule(config: TileConfig) -> RegionRule:
+    """Return the regions of interest that a configuration names."""
+    roi = config.roi
+    return RegionRule(
+        keep=Path(roi.keep).absolute() if roi.keep else None,
+        exclude=Path(roi.exclude).absolute() if roi.exclude else None,
+        keep_classes=roi.keep_classes,
+        exclude_classes=roi.exclude_classes,
+        min_inside=roi.min_inside,
+        max_excluded=roi.max_excluded,
+    )
 
 
 def begin_slide(job: SlideJob) -> BegunSlide:
-    """Open a slide, fit its stain table and stage its empty image.
+    """Open a slide, find its candidate patches, fit its normalisation and stage its empty image.
 
     Raises:
         SlideError: it cannot be opened, has no usable mpp, or its source changed since it was
-            tiled and overwriting was not asked for.
+            tiled and overwriting was not asked for; strict, and a stored patch is damaged.
     """
     source = job.source
     stamp = tuple(quick_stamp(source.path))
-    identity = fingerprint(source.path)
-    recipe = recipe_id(slide_recipe(job, identity))
+    slide = held_slide(source.path, source.mpp, stamp)
+    grid = slide_grid(slide, job.config)
     final = Store(job.store).slide_path(source.slide_id)
-    with open_slide(source.path, source.mpp) as slide:
-        target = None if job.config.mpp == "native" else Mpp(job.config.mpp, job.config.mpp)
-        grid = PatchGrid(slide.size_l0, slide.scale_to(target), job.config.size)
-        begun = BegunSlide(job, recipe, identity, stamp, grid)
-        if final.is_dir() and not job.overwrite:
-            return _found(begun, StoredSlide(final, source.slide_id))
-        begun = replace(begun, table=fit_stain_table(slide, grid, job.config))
-        thumbnail, scale = read_overview(slide, _thumbnail_mpp(slide, job.config))
-        codec = job.config.codec
-        begun.writer.begin(
-            _attributes(begun, slide, scale),
-            thumbnail,
-            (codec.name, codec.quality, codec.subsampling),
-        )
-        return replace(begun, pending=begun.writer.pending())
+    if final.is_dir() and not job.overwrite:
+        return _found(job, stamp, grid, StoredSlide(final, source.slide_id))
+    with ThreadPoolExecutor(1) as other:  # hashing lets other threads run
+        hashing = other.submit(fingerprint, source.path)
+        allowed = allowed_patches(region_rule(job.config), source.slide_id, grid)
+        survey = survey_slide(slide, grid, job.config, allowed.patches)
+        identity = hashing.result()
+    recipe = recipe_id(slide_recipe(job, identity))
+    normaliser = fit_slide(slide, survey, grid, job.config)
+    task = SlideTask(
+        source.path, source.mpp, stamp, grid, job.config, _writer(job, grid), normaliser
+    )
+    begun = BegunSlide(job, recipe, identity, task)
+    if not task.writer.has_begun(recipe):
+        with slide.tolerating_damage():
+            thumbnail, scale = read_overview(slide, _thumbnail_mpp(slide, job.config))
+        task.writer.begin(_attributes(begun, slide, scale), thumbnail, survey.decisions)
+    left = [plan for plan in plan_shards(survey) if not task.writer.is_written(plan.shard)]
+    return replace(begun, pending=left, notes=allowed.notes)
 
 
-def _found(begun: BegunSlide, stored: StoredSlide) -> BegunSlide:
-    """Take a slide that is in the store already, if it is what would be made."""
-    if stored.recipe_id != begun.recipe:
+def slide_grid(slide: Slide, config: TileConfig) -> PatchGrid:
+    """Return the patch grid that a configuration lays over a slide.
+
+    Raises:
+        SlideError: the slide is coarser than asked for, or has no such level.
+    """
+    if config.level is None:
+        target = None if config.mpp == "native" else Mpp(config.mpp, config.mpp)
+        return PatchGrid(slide.size_l0, slide.scale_to(target), config.size)
+    if config.level >= len(slide.levels):
         raise SlideError(
-            f"{begun.job.source.path.name}: the file or its mpp changed since it was tiled",
+            f"{slide.path.name}: has {len(slide.levels)} levels, none is number {config.level}",
+            f"set tile.level to 0..{len(slide.levels) - 1}, or use tile.mpp",
+        )
+    return PatchGrid(slide.size_l0, slide.levels[config.level].downsample, config.size)
+
+
+def _writer(job: SlideJob, grid: PatchGrid) -> SlideWriter:
+    codec = job.config.codec
+    staging = Store(job.store).staging_path(f"{job.source.slide_id}.zarr")
+    return SlideWriter(staging, grid, (codec.name, codec.quality, codec.subsampling))
+
+
+def _found(job: SlideJob, stamp: Stamp, grid: PatchGrid, stored: StoredSlide) -> BegunSlide:
+    """Take a slide that is in the store already, if it is what would be made."""
+    identity = fingerprint(job.source.path)
+    recipe = recipe_id(slide_recipe(job, identity))
+    if stored.recipe_id != recipe:
+        raise SlideError(
+            f"{job.source.path.name}: the file, its mpp or its regions changed since it was tiled",
             "use --overwrite to tile it again, or another store",
         )
-    begun.writer.discard()  # a kill may have left its markers
-    return replace(begun, patches=len(stored.patches))
+    damaged = stored.decisions.counts()["damaged"]
+    if job.strict and damaged:
+        raise damaged_error(job, damaged)
+    writer = _writer(job, grid)
+    writer.discard()  # a kill may have left its markers
+    task = SlideTask(job.source.path, job.source.mpp, stamp, grid, job.config, writer, Identity())
+    return BegunSlide(job, recipe, identity, task, stored=(len(stored.patches), damaged))
+
+
+def damaged_error(job: SlideJob, damaged: int) -> SlideError:
+    """Return the error of a slide that has damaged patches where none are accepted."""
+    hint = ", or leave out --strict to do without these patches" if job.strict else ""
+    return SlideError(
+        f"{job.source.path.name}: {damaged} of its patches cannot be decoded",
+        f"copy the file again from its source{hint}",
+    )
+
+
+def plan_shards(survey: Survey) -> list[ShardPlan]:
+    """Return the shards that hold candidate patches, fullest first.
+
+    The fullest go first so that workers end together; equals stay in row order, where neighbours
+    share the tiles on their border.
+    """
+    rows, cols = np.nonzero(survey.decisions.reason == KEPT)
+    shard_of = np.stack([rows // SHARD_PATCHES, cols // SHARD_PATCHES], axis=1)
+    plans = []
+    for shard_row, shard_col in np.unique(shard_of, axis=0).tolist():
+        own = (shard_of == (shard_row, shard_col)).all(axis=1)
+        places = tuple(zip(rows[own].tolist(), cols[own].tolist(), strict=True))
+        shares = {name: share[rows[own], cols[own]] for name, share in survey.shares.items()}
+        plans.append(ShardPlan(Shard(shard_row, shard_col), places, shares))
+    return sorted(plans, key=lambda plan: -len(plan.places))
 
 
 def _attributes(
     begun: BegunSlide, slide: Slide, thumbnail_scale: tuple[float, float]
-) -> dict[str, Any]:
-    """Return what `StoredSlide` reads back, and what normalisation can be undone by."""
-    grid, own = begun.grid, slide.mpp
+) -> Mapping[str, Any]:
+    """Return what `StoredSlide` reads back, and what normalisation can be redone or undone by."""
+    grid, own = begun.task.grid, slide.mpp
     return {
         "recipe_id": begun.recipe,
         "recipe": slide_recipe(begun.job, begun.source),
         "size_l0": list(slide.size_l0),
         "mpp_l0": list(own),
-        "mpp": [own.x * grid.scale[0], own.y * grid.scale[1]],
+        "mpp": list(store_mpp(slide, grid)),
         "scale": list(grid.scale),
         "patch_px": grid.patch_px,
         "thumbnail_scale": list(thumbnail_scale),
-        "stain_table": begun.table.tolist(),
+        "stain": begun.task.normaliser.to_json(),
         "properties": dict(slide.properties),
     }
 
 
-def tile_shard(begun: BegunSlide, shard: Shard) -> int:
-    """Read one shard's block of the slide and write its foreground patches.
+def finish_slide(begun: BegunSlide) -> tuple[int, int]:
+    """Write the slide's index and move it to its place.
 
     Returns:
-        How many patches were kept.
+        How many patches were kept, and how many were damaged.
+
+    Raises:
+        SlideError: strict, and a patch is damaged; or more patches are damaged than kept, which is
+            no good slide with a flaw any more.
     """
-    config, grid = begun.job.config, begun.grid
-    side = SHARD_PATCHES * grid.patch_px
-    left, top = shard.col * side, shard.row * side
-    cols = min(SHARD_PATCHES, grid.cols - shard.col * SHARD_PATCHES)
-    rows = min(SHARD_PATCHES, grid.rows - shard.row * SHARD_PATCHES)
-    window = max(1, round(config.rgb.window / max(grid.scale)))
-    halo = window // 2 + 1
-    box = grid.region_l0(
-        left - halo, top - halo, cols * grid.patch_px + 2 * halo, rows * grid.patch_px + 2 * halo
-    )
-    with open_slide(begun.job.source.path, begun.job.source.mpp) as slide:
-        own = slide.mpp
-        block = slide.read(box, Mpp(own.x * grid.scale[0], own.y * grid.scale[1]))
-    tissue = rgb_foreground(bright(block, config.rgb.threshold, config.rgb.rule), window)
-    inner = slice(halo, -halo)
-    patches: dict[tuple[int, int], UInt8Image] = {}
-    entries: list[PatchEntry] = []
-    for row, col, pixels, mask in _squares(
-        block[inner, inner], tissue[inner, inner], grid.patch_px
-    ):
-        place = (shard.row * SHARD_PATCHES + row, shard.col * SHARD_PATCHES + col)
-        entry = judge_patch(pixels, mask, config, grid, place)
-        if entry is not None:
-            entries.append(entry)
-            patches[place] = apply_table(pixels, begun.table)
-    begun.writer.write_shard(shard, patches, entries)
-    return len(entries)
+    release_slide()
+    counts = begun.task.writer.decisions().counts()
+    if counts["damaged"] > (0 if begun.job.strict else counts["kept"]):
+        raise damaged_error(begun.job, counts["damaged"])
+    begun.task.writer.finish(Store(begun.job.store).slide_path(begun.job.source.slide_id))
+    if begun.job.preview:
+        draw_preview(Store(begun.job.store), begun.job.source.slide_id)
+    return counts["kept"], counts["damaged"]
 
 
-def finish_slide(begun: BegunSlide) -> int:
-    """Write the slide's index and move it to its place; return its number of patches."""
-    store = Store(begun.job.store)
-    final = store.slide_path(begun.job.source.slide_id)
-    return begun.writer.finish(final)
+def draw_preview(store: Store, slide_id: str) -> None:
+    """Draw a stored slide's kept and dropped patches into `previews/`, unless it is there."""
+    from wsikit.stages.preview import write_preview  # matplotlib takes long to import
 
-
-def judge_patch(
-    pixels: UInt8Image,
-    tissue: BoolMask,
-    config: TileConfig,
-    grid: PatchGrid,
-    place: tuple[int, int],
-) -> PatchEntry | None:
-    """Apply the filters to one patch.
-
-    Args:
-        pixels: (size, size, 3) uint8, before stain normalisation.
-        tissue: (size, size) bool, from the RGB filter.
-        config: which filters, and their cuts.
-        grid: the slide's patch grid.
-        place: (row, col) of the patch.
-
-    Returns:
-        Its index entry, or None where a filter drops it.
-    """
-    foreground = float(tissue.mean())
-    if "rgb" in config.filters and foreground < max(config.min_foreground, 1e-9):
-        return None
-    entropy = channel_entropy(pixels)
-    if "entropy" in config.filters and entropy < config.entropy.cut:
-        return None
-    x, y = grid.origin_l0(*place)
-    return PatchEntry(x, y, place[0], place[1], foreground, entropy)
+    path = store.path / "previews" / f"{slide_id}.png"
+    stored = store.slide(slide_id)
+    if not path.exists() or path.stat().st_mtime < stored.path.stat().st_mtime:
+        write_preview(stored, path)
 
 
 def _thumbnail_mpp(slide: Slide, config: TileConfig) -> float:
@@ -227,12 +274,3 @@ def _thumbnail_mpp(slide: Slide, config: TileConfig) -> float:
     own = slide.mpp
     longest_um = max(slide.size_l0.width * own.x, slide.size_l0.height * own.y)
     return min(config.thumbnail_mpp, longest_um / THUMBNAIL_MIN_PX)
-
-
-def _squares(
-    image: UInt8Image, mask: BoolMask, size: int
-) -> Iterator[tuple[int, int, UInt8Image, BoolMask]]:
-    for row in range(image.shape[0] // size):
-        for col in range(image.shape[1] // size):
-            square = (slice(row * size, (row + 1) * size), slice(col * size, (col + 1) * size))
-            yield row, col, image[square], mask[square]

@@ -10,22 +10,75 @@ of 95, glass came out a visible grey-green: the palest "tissue" pixels are its r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
 import numpy as np
 from numpy.typing import NDArray
 
+from wsikit.stain.json_numbers import counts_or_values
+from wsikit.stain.lookup import (
+    Histogram,
+    StainTable,
+    apply_table,
+    apply_table_counting,
+    count_where,
+)
+from wsikit.stain.normaliser import Normaliser
+from wsikit.stain.reference import Reference
+from wsikit.stain.sample import MIN_TISSUE_PX, StainSample
 from wsikit.types import BoolMask, UInt8Image
+
+__all__ = [
+    "MATCHED",
+    "MIN_TISSUE_PX",
+    "Histogram",
+    "HistogramNormaliser",
+    "StainTable",
+    "apply_table",
+    "identity_table",
+    "inverse_table",
+    "matching_table",
+    "tissue_histogram",
+]
 
 MATCHED = (0.001, 0.95)
 """The quantiles of tissue between which the matching holds, in each channel."""
 
-MIN_TISSUE_PX = 1000
-"""A slide with fewer tissue pixels than this is left as it is: its histogram is noise."""
 
-Histogram = NDArray[np.int64]
-"""(3, 256) int64, pixel counts of each channel."""
+@dataclass(frozen=True, eq=False)
+class HistogramNormaliser(Normaliser):
+    """Apply one table a channel to every patch of a slide.
 
-StainTable = NDArray[np.uint8]
-"""(3, 256) uint8, the new value of each value of each channel."""
+    Args:
+        table: (3, 256) uint8.
+    """
+
+    method: ClassVar[str] = "histogram"
+    table: StainTable
+
+    @classmethod
+    def fit(cls, sample: StainSample, reference: Reference) -> Self:
+        """Match the slide's tissue to the reference."""
+        return cls(matching_table(sample.histogram, reference.histogram))
+
+    def apply(self, image: UInt8Image) -> UInt8Image:
+        """Look every pixel up in the slide's tables."""
+        return apply_table(image, self.table)
+
+    def apply_counting(self, image: UInt8Image) -> tuple[UInt8Image, Histogram]:
+        """Look every pixel up and count what it was, in one pass."""
+        return apply_table_counting(image, self.table)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as lists."""
+        return {"method": self.method, "table": self.table.tolist()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Take the table back."""
+        return cls(counts_or_values(data["table"], 255).astype(np.uint8))
 
 
 def tissue_histogram(image: UInt8Image, tissue: BoolMask) -> Histogram:
@@ -38,8 +91,7 @@ def tissue_histogram(image: UInt8Image, tissue: BoolMask) -> Histogram:
     Returns:
         (3, 256) int64.
     """
-    pixels = image[tissue]
-    return np.stack([np.bincount(pixels[:, c], minlength=256) for c in range(3)]).astype(np.int64)
+    return count_where(image, tissue)
 
 
 def identity_table() -> StainTable:
@@ -77,17 +129,26 @@ def _match_channel(source: NDArray[np.int64], reference: NDArray[np.int64]) -> N
     return np.asarray(np.round(matched), dtype=np.uint8)
 
 
-def apply_table(image: UInt8Image, table: StainTable) -> UInt8Image:
-    """Look every pixel up in the slide's tables.
+def inverse_table(table: StainTable) -> StainTable:
+    """Return the tables that undo `table` as far as that can be.
+
+    A value that several source values became goes back to their mean; one that none became, to
+    what lies between its neighbours. Value `v` therefore comes back with an error of
+    `abs(inverse[c][table[c][v]] - v)`: nought where the table stretches, and at most half the run
+    of values that it merged. JPEG's own loss comes on top of it.
 
     Args:
-        image: (H, W, 3) uint8.
-        table: (3, 256) uint8.
+        table: (3, 256) uint8, non-decreasing.
 
     Returns:
-        (H, W, 3) uint8, a new array.
+        (3, 256) uint8, non-decreasing.
     """
-    out = np.empty_like(image)
-    for channel in range(3):
-        out[..., channel] = table[channel][image[..., channel]]
-    return out
+    return np.stack([_invert_channel(channel) for channel in table])
+
+
+def _invert_channel(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    values = np.arange(256)
+    became = np.bincount(channel, minlength=256)
+    made = became > 0
+    mean = np.bincount(channel, weights=values, minlength=256)[made] / became[made]
+    return np.asarray(np.round(np.interp(values, values[made], mean)), dtype=np.uint8)

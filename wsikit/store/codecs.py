@@ -8,14 +8,19 @@ registry: an (H, W) or (H, W, 1|3) chunk becomes one picture; a channels-first c
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import imagecodecs
 import numpy as np
+from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.abc.codec import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec
 from zarr.codecs import BytesCodec, TransposeCodec, ZstdCodec
+
+from wsikit.types import UInt8Image
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -31,6 +36,8 @@ SUBSAMPLING = {
 """Chroma subsampling by its usual name -> sampling factors (horizontal, vertical) of Y, Cb, Cr."""
 
 _TO_CHANNELS_LAST = (1, 2, 0)
+
+ZSTD_LEVEL = 3
 
 
 def store_codecs(
@@ -48,11 +55,64 @@ def store_codecs(
         (C, Y, X) uint8 array.
     """
     if name == "zstd":
-        return [], BytesCodec(), [ZstdCodec(level=3)]
+        return [], BytesCodec(), [ZstdCodec(level=ZSTD_LEVEL)]
     to_picture: list[ArrayArrayCodec] = [TransposeCodec(order=_TO_CHANNELS_LAST)]
     if name == "jpegxl":
         return to_picture, JpegXLCodec(), []
     return to_picture, JpegCodec(quality=quality, subsampling=SUBSAMPLING[subsampling]), []
+
+
+def patch_encoder(name: CodecName, quality: int, subsampling: str) -> Callable[[UInt8Image], bytes]:
+    """Return the function that encodes one patch as `store_codecs` would have zarr do it.
+
+    Args:
+        name: see `store_codecs`.
+        quality: see `store_codecs`.
+        subsampling: see `store_codecs`.
+
+    Returns:
+        (size, size, 3) uint8 -> the bytes of its chunk.
+    """
+    if name == "zstd":
+        zstd = Zstd(level=ZSTD_LEVEL)
+        return lambda pixels: bytes(zstd.encode(np.ascontiguousarray(pixels.transpose(2, 0, 1))))
+    codec = store_codecs(name, quality, subsampling)[1]
+    if not isinstance(codec, _PictureCodec):
+        raise TypeError(f"{name} keeps no pictures")
+    return codec.encode_picture
+
+
+def patch_decoder(codecs: Sequence[Mapping[str, Any]]) -> Callable[[bytes, int], UInt8Image]:
+    """Return the function that decodes one patch, given the codecs named in a shard's metadata.
+
+    Args:
+        codecs: the inner `codecs` of the `sharding_indexed` codec, as in `zarr.json`.
+
+    Returns:
+        (bytes of the chunk, side of the patch) -> (size, size, 3) uint8.
+
+    Raises:
+        ValueError: the chain is none that `store_codecs` makes.
+    """
+    names = tuple(codec["name"] for codec in codecs)
+    if names == ("bytes", "zstd"):
+        return _decode_zstd
+    if names[:1] == ("transpose",) and names[1:] in (("jpeg",), ("jpegxl",)):
+        kind = JpegCodec if names[1] == "jpeg" else JpegXLCodec
+        return partial(_decode_picture, kind.from_dict(dict(codecs[1])))
+    raise ValueError(f"patches are kept by {' + '.join(names)}, which is not known here")
+
+
+def _decode_zstd(data: bytes, size: int) -> UInt8Image:
+    out = np.empty((3, size, size), np.uint8)
+    Zstd().decode(data, out)
+    return np.ascontiguousarray(out.transpose(1, 2, 0))
+
+
+def _decode_picture(codec: _PictureCodec, data: bytes, size: int) -> UInt8Image:
+    out = np.empty((size, size, 3), np.uint8)
+    codec.decode_picture(data, out)
+    return out
 
 
 class _PictureCodec(ArrayBytesCodec):

@@ -1,27 +1,32 @@
 """Write one slide into the store shard by shard; a killed run continues where it stopped.
 
-The slide grows in `.staging/<slide_id>.zarr`. Each finished shard leaves a marker that holds its
-rows of the patch index; a shard without a marker is done again. When all markers are there the
-index is written and the folder is renamed into `slides/` in one step.
+The slide grows in `.staging/<slide_id>.zarr`. Each finished shard leaves a marker that holds what
+was decided about its patches; a shard without a marker is done again. When all markers are there
+the index is written and the folder is renamed into `slides/` in one step.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from wsikit.atomic import replace_folder, write_json
+from wsikit.atomic import replace_folder, whole_file, write_json
 from wsikit.geometry import PatchGrid
-from wsikit.store.codecs import CodecName, store_codecs
-from wsikit.store.stored_slide import MISSING, WHITE, PatchIndex
+from wsikit.store.codecs import CodecName, patch_encoder, store_codecs
+from wsikit.store.decisions import KEPT, Decisions
+from wsikit.store.shard import shard_bytes
+from wsikit.store.stored_slide import MISSING, UNDECIDED, WHITE
 from wsikit.types import UInt8Image
 
 SHARD_PATCHES = 8
@@ -29,26 +34,21 @@ SHARD_PATCHES = 8
 
 INDEX_CHUNK = 65536
 
-_COLUMN_TYPE = {
-    "x": "int32",
-    "y": "int32",
-    "row": "int32",
-    "col": "int32",
-    "foreground": "float32",
-    "entropy": "float32",
-}
+FLUSHED_AT_ONCE = 8
+"""Files seen onto the disk together: a journal commits them in one go."""
+
+FILL = {"f": np.nan, "i": MISSING, "u": UNDECIDED}
+"""What a missing part of an array reads as, by the kind of its type: never a value it can have."""
 
 
-@dataclass(frozen=True)
-class PatchEntry:
-    """One row of the patch index; see `PatchIndex` for units."""
+class Judgement(NamedTuple):
+    """What was decided about one patch whose pixels were looked at; see `Decisions` for units."""
 
-    x: int
-    y: int
     row: int
     col: int
     foreground: float
     entropy: float
+    reason: int
 
 
 @dataclass(frozen=True)
@@ -71,52 +71,49 @@ class SlideWriter:
     Args:
         staging: the unfinished slide's `.zarr` directory.
         grid: the slide's patch grid.
+        codec: name, JPEG quality and chroma subsampling of the image.
     """
 
     staging: Path
     grid: PatchGrid
+    codec: tuple[CodecName, int, str]
 
     @property
     def _markers(self) -> Path:
         return self.staging.with_suffix(".shards")
 
-    def shards(self) -> list[Shard]:
-        """List every shard, row by row."""
-        down = -(-self.grid.rows // SHARD_PATCHES)
-        across = -(-self.grid.cols // SHARD_PATCHES)
-        return [Shard(r, c) for r in range(down) for c in range(across)]
-
-    def pending(self) -> list[Shard]:
-        """List the shards that are not yet written, row by row."""
-        return [s for s in self.shards() if not self._marker(s).exists()]
-
     def _marker(self, shard: Shard) -> Path:
         return self._markers / f"{shard.name}.json"
 
+    def is_written(self, shard: Shard) -> bool:
+        """Tell whether an earlier run finished a shard."""
+        return self._marker(shard).exists()
+
+    def has_begun(self, recipe_id: str) -> bool:
+        """Tell whether this recipe's empty image is staged already."""
+        ready = self._markers / "begun.json"
+        try:
+            return self.staging.is_dir() and bool(json.loads(ready.read_bytes())["id"] == recipe_id)
+        except FileNotFoundError:
+            return False
+
     def begin(
-        self,
-        attributes: Mapping[str, Any],
-        thumbnail: UInt8Image,
-        codec: tuple[CodecName, int, str],
+        self, attributes: Mapping[str, Any], thumbnail: UInt8Image, survey: Decisions
     ) -> None:
-        """Make the slide's group and empty image, unless this recipe's are there already.
+        """Make the slide's group and empty image, in place of whatever is staged.
 
         Args:
             attributes: what `StoredSlide` reads back; must hold `recipe_id` and `mpp`.
             thumbnail: (h, w, 3) uint8 of the whole slide.
-            codec: name, JPEG quality and chroma subsampling of the image.
+            survey: what is known before pixels are read: a patch that is `kept` here is still to
+                be judged, the rest is dropped for good.
         """
-        ready = self._markers / "begun.json"
-        if self.staging.is_dir() and ready.exists():
-            begun = json.loads(ready.read_bytes())
-            if begun == {"id": attributes["recipe_id"]}:
-                return
         self.discard()
         self._markers.mkdir(parents=True)
         group = zarr.create_group(self.staging, overwrite=True)
         group.update_attributes({"ome": _ome(attributes), "wsikit": dict(attributes)})
         size, patch = self.grid.image_px, self.grid.patch_px
-        filters, serializer, compressors = store_codecs(*codec)
+        filters, serializer, compressors = store_codecs(*self.codec)
         group.create_array(
             "0",
             shape=(3, size.height, size.width),
@@ -135,66 +132,116 @@ class SlideWriter:
         )
         group.create_group("features")
         group.create_group("graphs")
-        write_json(ready, {"id": attributes["recipe_id"]})
+        np.savez(self._survey, foreground=survey.foreground, reason=survey.reason)
+        write_json(self._markers / "begun.json", {"id": attributes["recipe_id"]})
+
+    @property
+    def _survey(self) -> Path:
+        return self._markers / "survey.npz"
+
+    def survey(self) -> Decisions:
+        """Return what was known before pixels were read, as it was given to `begin`."""
+        with np.load(self._survey, allow_pickle=False) as held:
+            foreground, reason = held["foreground"], held["reason"]
+        return Decisions(foreground, np.full(reason.shape, np.nan, np.float32), reason)
+
+    def encoder(self) -> Callable[[UInt8Image], bytes]:
+        """Return what turns a (size, size, 3) uint8 patch into its chunk's bytes."""
+        return patch_encoder(*self.codec)
 
     def write_shard(
         self,
         shard: Shard,
-        patches: Mapping[tuple[int, int], UInt8Image],
-        rows: Sequence[PatchEntry],
+        patches: Mapping[tuple[int, int], bytes],
+        judged: Sequence[Judgement],
     ) -> None:
         """Write the foreground patches of one shard, then its marker.
 
         Args:
             shard: which shard.
-            patches: (row, col) in the slide's grid -> (size, size, 3) uint8.
-            rows: their index entries.
+            patches: (row, col) in the slide's grid -> the patch, from `encoder`.
+            judged: what was decided about the shard's patches, the dropped ones too.
         """
         if patches:
-            patch = self.grid.patch_px
-            side = patch * SHARD_PATCHES
-            top, left = shard.row * side, shard.col * side
-            size = self.grid.image_px
-            height, width = min(side, size.height - top), min(side, size.width - left)
-            block = np.full((3, height, width), WHITE, np.uint8)
-            for (row, col), pixels in patches.items():
-                y, x = row * patch - top, col * patch - left
-                target = block[:, y : y + patch, x : x + patch]
-                target[:] = pixels.transpose(2, 0, 1)[:, : target.shape[1], : target.shape[2]]
-            array = zarr.open_array(self.staging / "0", mode="r+")
-            array[:, top : top + height, left : left + width] = block
-        write_json(self._marker(shard), {"patches": [asdict(entry) for entry in rows]})
+            top, left = shard.row * SHARD_PATCHES, shard.col * SHARD_PATCHES
+            chunks = {(row - top, col - left): data for (row, col), data in patches.items()}
+            with whole_file(self._shard_file(shard)) as part:
+                part.write_bytes(shard_bytes(chunks, SHARD_PATCHES))
+        with whole_file(self._marker(shard)) as part:
+            part.write_text(json.dumps(list(judged)))
 
-    def finish(self, final: Path) -> int:
-        """Write the index, move the slide to its place and return its number of patches.
+    def _shard_file(self, shard: Shard) -> Path:
+        return self.staging / "0" / "c" / "0" / str(shard.row) / str(shard.col)
+
+    def finish(self, final: Path) -> None:
+        """Write the index and move the slide to its place.
 
         Args:
             final: the slide's place under `slides/`.
         """
-        entries: list[dict[str, float]] = []
-        for shard in self.shards():
-            entries += json.loads(self._marker(shard).read_bytes())["patches"]
-        group = zarr.open_group(self.staging, mode="r+").require_group("patches")
-        for column in fields(PatchIndex):
-            values = np.array([e[column.name] for e in entries], _COLUMN_TYPE[column.name])
-            group.create_array(
-                column.name,
-                data=values,
-                chunks=(min(max(1, len(values)), INDEX_CHUNK),),
-                compressors=[ZstdCodec()],
-                fill_value=np.nan if values.dtype.kind == "f" else MISSING,
-                overwrite=True,
-            )
-        for leftover in self.staging.rglob("*.partial"):
+        decisions = self.decisions()
+        group = zarr.open_group(self.staging, mode="r+")
+        for name, values in _index(decisions, self.grid).items():
+            _write_whole(group.require_group("patches"), name, values)
+        for name in ("foreground", "entropy", "reason"):
+            _write_whole(group.require_group("decisions"), name, getattr(decisions, name))
+        files = [path for path in self.staging.rglob("*") if path.is_file()]
+        for leftover in (path for path in files if path.suffix in (".partial", ".part")):
             leftover.unlink()
+        with ThreadPoolExecutor(FLUSHED_AT_ONCE) as flushers:
+            list(flushers.map(_onto_disk, (p for p in files if p.exists())))
         replace_folder(self.staging, final)
         shutil.rmtree(self._markers, ignore_errors=True)
-        return len(entries)
+
+    def decisions(self) -> Decisions:
+        """Return what was decided so far: the survey's part, and that of every written shard."""
+        decisions = self.survey()
+        for marker in self._markers.glob("*_*.json"):
+            for row, col, foreground, entropy, reason in json.loads(marker.read_bytes()):
+                decisions.foreground[row, col] = foreground
+                decisions.entropy[row, col] = entropy
+                decisions.reason[row, col] = reason
+        return decisions
 
     def discard(self) -> None:
         """Remove whatever is staged."""
         shutil.rmtree(self._markers, ignore_errors=True)
         shutil.rmtree(self.staging, ignore_errors=True)
+
+
+def _index(decisions: Decisions, grid: PatchGrid) -> dict[str, NDArray[Any]]:
+    """Return the columns of the patch index: kept patches, shard by shard, rows first in each."""
+    row, col = np.nonzero(decisions.reason == KEPT)
+    order = np.lexsort((col, row, col // SHARD_PATCHES, row // SHARD_PATCHES))
+    row, col = row[order], col[order]
+    corners = [grid.origin_l0(int(r), int(c)) for r, c in zip(row, col, strict=True)]
+    x, y = np.array(corners, np.int32).reshape(-1, 2).T
+    return {
+        "x": x,
+        "y": y,
+        "row": row.astype(np.int32),
+        "col": col.astype(np.int32),
+        "foreground": decisions.foreground[row, col],
+        "entropy": decisions.entropy[row, col],
+    }
+
+
+def _write_whole(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
+    """Write a small array, its fill a value that none of it can have."""
+    group.create_array(
+        name,
+        data=np.ascontiguousarray(values),
+        chunks=tuple(min(max(1, side), INDEX_CHUNK) for side in values.shape),
+        compressors=[ZstdCodec()],
+        fill_value=FILL[values.dtype.kind],
+        overwrite=True,
+    )
+
+
+def _onto_disk(path: Path) -> None:
+    """See a file's bytes onto the disk, so that what is renamed into place survives a power cut."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _ome(attributes: Mapping[str, Any]) -> dict[str, Any]:

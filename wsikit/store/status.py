@@ -24,6 +24,7 @@ class StageStatus:
         seconds: wall time spent.
         source: fingerprint of the slide's files, where the stage read them.
         stamp: size and modification time of those files, to skip a slide without reading it.
+        damaged: patches left out because their pixels cannot be decoded.
     """
 
     state: State
@@ -32,6 +33,7 @@ class StageStatus:
     seconds: float = 0.0
     source: str = ""
     stamp: tuple[tuple[int, int], ...] = ()
+    damaged: int = 0
 
 
 def read_status(path: Path) -> dict[str, StageStatus]:
@@ -50,6 +52,7 @@ def read_status(path: Path) -> dict[str, StageStatus]:
                 seconds=entry["seconds"],
                 source=entry["source"],
                 stamp=tuple((int(size), int(time)) for size, time in entry["stamp"]),
+                damaged=int(entry["damaged"]),
             )
             for stage, entry in content.items()
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +16,18 @@ from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundErro
 
 from wsikit.errors import StoreError
 from wsikit.geometry import PatchGrid
+from wsikit.store.codecs import patch_decoder
+from wsikit.store.decisions import Decisions
+from wsikit.store.shard import ABSENT, read_chunk, read_shard_index
 from wsikit.types import FloatArray, Mpp, Size, UInt8Image
 
 WHITE = 255
 
 MISSING = -1
 """What a whole number reads as where its chunk is gone; a missing float reads as NaN."""
+
+UNDECIDED = 255
+"""What a reason code reads as where its chunk is gone."""
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, GroupNotFoundError)
 """What zarr raises for a group or array that is absent or damaged."""
@@ -57,6 +65,13 @@ class PatchIndex:
     def xy_l0(self) -> NDArray[np.int32]:
         """(N, 2) int32, top left corner in level-0 px."""
         return np.stack([self.x, self.y], axis=1)
+
+
+def _is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark the values that no stored array can have: what a chunk that is gone reads as."""
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    return np.asarray(values == (UNDECIDED if values.dtype.kind == "u" else MISSING))
 
 
 class StoredSlide:
@@ -101,15 +116,21 @@ class StoredSlide:
             values = np.asarray(self._array(name)[:])
         except _DAMAGE as error:
             raise self._damaged(error) from error
-        missing = np.isnan(values) if values.dtype.kind == "f" else values == MISSING
-        if missing.any():
+        if _is_missing(values).any():
             raise self._damaged(ValueError(f"a part of {name} is missing"))
         return values
 
     @cached_property
-    def _image(self) -> zarr.Array[Any]:
+    def decisions(self) -> Decisions:
+        """What was decided about every patch of the grid.
+
+        Raises:
+            StoreError: they are damaged.
+        """
+        foreground, reason = self._read("decisions/foreground"), self._read("decisions/reason")
         try:
-            return self._array("0")
+            entropy = np.asarray(self._array("decisions/entropy")[:])  # NaN is a value here
+            return Decisions(foreground, entropy, reason)
         except _DAMAGE as error:
             raise self._damaged(error) from error
 
@@ -152,22 +173,46 @@ class StoredSlide:
         Raises:
             StoreError: the chunk is damaged.
         """
-        size = self.grid.patch_px
-        y, x = int(self.patches.row[index]) * size, int(self.patches.col[index]) * size
+        row, col = int(self.patches.row[index]), int(self.patches.col[index])
         try:
-            block = np.asarray(self._image[:, y : y + size, x : x + size])
+            return self._decode(self._chunk(row, col), self.grid.patch_px)
         except _DAMAGE as error:
             raise StoreError(
-                f"{self.path.name}: patch at row {self.patches.row[index]}, column "
-                f"{self.patches.col[index]} cannot be decoded ({error})",
+                f"{self.path.name}: patch at row {row}, column {col} cannot be decoded ({error})",
                 "tile the slide again with --overwrite",
             ) from error
-        pixels = block.transpose(1, 2, 0)
-        if pixels.shape[:2] == (size, size):
-            return np.ascontiguousarray(pixels)
-        whole = np.full((size, size, 3), WHITE, np.uint8)
-        whole[: pixels.shape[0], : pixels.shape[1]] = pixels
-        return whole
+
+    def _chunk(self, row: int, col: int) -> bytes:
+        """Return the encoded patch at a place of the grid."""
+        side = self._shard_side
+        path = self.path / "0" / "c" / "0" / str(row // side) / str(col // side)
+        if path not in self._shard_indices:
+            self._shard_indices[path] = read_shard_index(path, side)
+        offset, length = self._shard_indices[path][row % side, col % side].tolist()
+        if offset == ABSENT:
+            raise ValueError("it is missing")
+        return read_chunk(path, offset, length)
+
+    @cached_property
+    def _shard_indices(self) -> dict[Path, NDArray[np.uint64]]:
+        return {}
+
+    @cached_property
+    def _image_metadata(self) -> tuple[int, list[dict[str, Any]]]:
+        """Patches along a shard's side, and the codecs of a patch."""
+        metadata = json.loads((self.path / "0" / "zarr.json").read_bytes())
+        (sharding,) = metadata["codecs"]
+        side = metadata["chunk_grid"]["configuration"]["chunk_shape"][1]
+        inner = sharding["configuration"]
+        return side // inner["chunk_shape"][1], inner["codecs"]
+
+    @property
+    def _shard_side(self) -> int:
+        return self._image_metadata[0]
+
+    @cached_property
+    def _decode(self) -> Callable[[bytes, int], UInt8Image]:
+        return patch_decoder(self._image_metadata[1])
 
     def thumbnail(self) -> UInt8Image:
         """Return the whole slide, background too, as (h, w, 3) uint8; not stain-normalised."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wsikit.compiled import compiled
 from wsikit.types import BoolMask, UInt8Image
 
 ChannelRule = Literal["any", "all"]
@@ -27,10 +27,22 @@ def bright(image: UInt8Image, threshold: int = 200, rule: ChannelRule = "all") -
     Returns:
         (H, W) bool.
     """
-    red, green, blue = (image[..., c] > threshold for c in range(3))
-    if rule == "any":
-        return np.asarray(red | green | blue)
-    return np.asarray(red & green & blue)
+    out = np.empty(image.shape[:2], np.bool_)
+    _mark_bright(image, threshold, rule == "any", out)
+    return out
+
+
+@compiled
+def _mark_bright(image: UInt8Image, threshold: int, one_is_enough: bool, out: BoolMask) -> None:
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            red = image[y, x, 0] > threshold
+            green = image[y, x, 1] > threshold
+            blue = image[y, x, 2] > threshold
+            if one_is_enough:
+                out[y, x] = red | green | blue
+            else:
+                out[y, x] = red & green & blue
 
 
 def rgb_foreground(background: BoolMask, window_px: int) -> BoolMask:
@@ -47,27 +59,39 @@ def rgb_foreground(background: BoolMask, window_px: int) -> BoolMask:
     Returns:
         (H, W) bool, true where tissue.
     """
-    tissue = ~background
     allowed = int((1 - NEIGHBOURHOOD_SHARE) * window_px * window_px + 1e-9)
-    return np.asarray(tissue & (_count_in_window(tissue, window_px) > allowed))
+    out = np.empty(background.shape, np.bool_)
+    _mark_foreground(background, window_px, allowed, out)
+    return out
 
 
-def _count_in_window(mask: BoolMask, window: int) -> NDArray[np.int32]:
-    """Count true pixels in the window around each pixel.
+@compiled
+def _mark_foreground(background: BoolMask, window: int, allowed: int, out: BoolMask) -> None:
+    """Mark tissue pixels with more than `allowed` tissue pixels in the window around them.
 
-    Column sums over the window's rows are kept up from one row to the next, and each row is summed
-    along x: every step works on one row, which stays in cache (6 times as fast as an integral
-    image).
+    Column sums over the window's rows are kept up from one row to the next, and a running sum along
+    x over those: each pixel costs two additions, whatever the window.
     """
+    height, width = background.shape
     before = window // 2
-    after = window - before - 1
-    padded = np.pad(mask, ((before + 1, after), (before + 1, after))).view(np.uint8)
-    counts = np.empty(mask.shape, np.int32)
-    columns = padded[:window].sum(axis=0, dtype=np.int32)
-    along = np.empty_like(columns)
-    for row, out in enumerate(counts):
-        columns += padded[row + window]
-        columns -= padded[row]
-        np.cumsum(columns, out=along)
-        np.subtract(along[window:], along[:-window], out=out)
-    return counts
+    after = window - before  # the window is [i - before, i + after)
+    columns = np.zeros(width, np.int32)
+    for row in range(min(after - 1, height)):
+        for x in range(width):
+            columns[x] += not background[row, x]
+    for y in range(height):
+        if y + after - 1 < height:
+            for x in range(width):
+                columns[x] += not background[y + after - 1, x]
+        if y - before - 1 >= 0:
+            for x in range(width):
+                columns[x] -= not background[y - before - 1, x]
+        count = 0
+        for x in range(min(after - 1, width)):
+            count += columns[x]
+        for x in range(width):
+            if x + after - 1 < width:
+                count += columns[x + after - 1]
+            if x - before - 1 >= 0:
+                count -= columns[x - before - 1]
+            out[y, x] = (not background[y, x]) and count > allowed

@@ -1,0 +1,81 @@
+"""A pool of processes on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+from distributed import Client, LocalCluster
+from distributed.system import MEMORY_LIMIT
+
+from wsikit.execution.dashboard import say_dashboard
+from wsikit.execution.dask_pool import DaskPool
+from wsikit.execution.quiet import quiet
+from wsikit.execution.settings import WORKER_ENVIRONMENT, dask_settings
+from wsikit.execution.supply import Supply
+from wsikit.execution.watch import Say
+
+GB = 10**9
+NEEDED_BYTES = 3 * GB // 2
+"""What a worker may need at its height: the slide's tile cache, a block of pixels, libraries."""
+
+
+@contextmanager
+def local_pool(workers: int, say: Say) -> Iterator[DaskPool]:
+    """Start worker processes, one thread each, and end them.
+
+    Args:
+        workers: how many.
+        say: told what the user should see.
+    """
+    with (
+        quiet(),
+        _environment_restored(),
+        dask.config.set(dask_settings()),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=memory_limit(workers, MEMORY_LIMIT, say),
+            dashboard_address="127.0.0.1:0",
+            host="127.0.0.1",
+            silence_logs=50,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        say_dashboard(client, say)
+        supply = Supply("the local workers", "use fewer --workers", foreign=False)
+        yield DaskPool(client, supply, say)
+
+
+def memory_limit(workers: int, total: int, say: Say) -> int:
+    """Return at how many bytes a worker is restarted: its share, but not less than it may need.
+
+    Args:
+        workers: how many share the memory.
+        total: bytes this process may use, after limits of containers.
+        say: told where the shares are small.
+    """
+    share = total // workers
+    if share < NEEDED_BYTES:
+        say(
+            f"warning: {workers} workers share {total / GB:.1f} GB of memory, and one may need"
+            f" {NEEDED_BYTES / GB} GB: if some are killed, use --workers"
+            f" {max(1, total // NEEDED_BYTES)}"
+        )
+    return max(share, NEEDED_BYTES)
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Undo what Dask sets for workers: it sets it in this process, and leaves it there."""
+    before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
