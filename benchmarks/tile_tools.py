@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from mosaic import FULL, SMALL, find_real_slide, source_picture, write_mosaic
-from tile import best, floor
+from tile import best, floor, some_patches
 from tools.calls import on_cores
 from tools.catalogue import TOOLS, Tool
 from tools.environments import install
@@ -61,8 +61,9 @@ def run_all(tools: Sequence[Tool], options: argparse.Namespace, folder: Path) ->
     repeats = 1 if small else options.repeats
     headings = (ONE, TWO) if small else (ONE, ONE_WHOLE, TWO, TWO_WHOLE)
     plan = Plan(slide, warm, folder / "out", repeats, headings, options.envs)
+    patches = some_patches(stored)
     with on_cores(1):
-        least = len(stored.patches) / best(repeats, lambda: floor(path, stored))
+        least = len(stored.patches) / best(repeats, lambda: floor(path, stored, patches))
     print(f"{'floor':<26} {ONE} {least:.0f} patches/s")
     results = []
     for tool in tools:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 TIMEOUT_S = 1200
 
@@ -14,15 +15,19 @@ class ToolError(Exception):
     """A tool did not do its job; the message says why."""
 
 
-def call(command: Sequence[str]) -> str:
+def call(command: Sequence[str], folder: Path | None = None) -> str:
     """Run a command and return what it printed.
+
+    Args:
+        command: what to run.
+        folder: where it runs, since some tools leave logs there.
 
     Raises:
         ToolError: it failed, or took longer than `TIMEOUT_S`.
     """
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
         raise ToolError(f"took longer than {TIMEOUT_S} s") from None

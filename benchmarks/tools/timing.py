@@ -111,7 +111,7 @@ def _run(tool: Tool, heading: str, python: Path, plan: Plan) -> tuple[int, float
     shutil.rmtree(plan.out, ignore_errors=True)
     with on_cores(workers):
         start = time.perf_counter()
-        printed = call(command)
+        printed = call(command, plan.out.parent)
         seconds = time.perf_counter() - start
     if tool.kind == "wsikit" and whole:
         return len(Store(plan.out).slide(plan.slide.path.stem).patches), seconds, ""
@@ -121,5 +121,5 @@ def _run(tool: Tool, heading: str, python: Path, plan: Plan) -> tuple[int, float
 
 def _command_line(plan: Plan, workers: int) -> list[str]:
     """Return `wsikit tile` as a user types it."""
-    wsikit = [sys.executable, "-c", "from wsikit.cli.app import main; main()"]
-    return [*wsikit, "tile", str(plan.slide.path), "-o", str(plan.out), "--workers", str(workers)]
+    wsikit = [sys.executable, "-m", "wsikit", "tile"]
+    return [*wsikit, str(plan.slide.path), "-o", str(plan.out), "--workers", str(workers)]

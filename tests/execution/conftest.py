@@ -103,9 +103,9 @@ def started() -> Iterator[Start]:
 
     yield begin
     for process in running:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+        with process:  # closes its pipes
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

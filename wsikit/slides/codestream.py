@@ -21,6 +21,16 @@ def jpeg_size(data: bytes) -> tuple[int, int, int]:
     return int.from_bytes(frame[3:5], "big"), int.from_bytes(frame[1:3], "big"), frame[5]
 
 
+def jpeg_header(data: bytes) -> bytes:
+    """Return a JPEG image's bytes up to the end of its frame header: equal ones, equal sizes.
+
+    Raises:
+        ValueError: there is no frame header.
+    """
+    frame = _jpeg_frame(data)
+    return data[: data.index(frame) + len(frame)]
+
+
 def jpeg_is_subsampled(data: bytes) -> bool:
     """Tell whether a JPEG image keeps some channels at less than full resolution: never so in RGB.
 

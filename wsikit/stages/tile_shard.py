@@ -102,7 +102,6 @@ def tile_shard(task: SlideTask, plan: ShardPlan) -> ShardCount:
     patches: dict[Place, bytes] = {}
     judged: list[Judgement] = []
     foreground, reason = judge(task.config, shares)
-    looks_closer = "entropy" in task.config.filters or bool(task.config.tissue.blur)
     for n, place in enumerate(plan.places):
         if reason[n] != KEPT:
             judged.append(Judgement(*place, float(foreground[n]), NOT_READ, int(reason[n])))
@@ -114,9 +113,10 @@ def tile_shard(task: SlideTask, plan: ShardPlan) -> ShardCount:
             continue
         normalised, counts = task.normaliser.apply_counting(pixels)
         entropy = entropy_of_counts(counts)
-        if looks_closer:
+        sharp = _sharp(pixels, task.config, mpp)
+        if "entropy" in task.config.filters or not sharp:
             own = {name: share[n : n + 1] for name, share in shares.items()}
-            reason[n] = _closer(task.config, own, entropy, _sharp(pixels, task.config, mpp))
+            reason[n] = _closer(task.config, own, entropy, sharp)
         judged.append(Judgement(*place, float(foreground[n]), entropy, int(reason[n])))
         if reason[n] == KEPT:
             patches[place] = encode(normalised)
@@ -135,6 +135,7 @@ def _closer(
 
 
 def _sharp(pixels: UInt8Image, config: TileConfig, mpp: Mpp) -> bool:
+    """Tell whether a patch is in focus, as far as that is asked for."""
     if "tissue" not in config.filters or not config.tissue.blur:
         return True
     return sharpness(pixels, mpp) >= config.tissue.blur

@@ -63,14 +63,14 @@ def glass_colour(image: UInt8Image) -> GlassColour:
     """
     step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / SAMPLES)))
     sample = image[::step, ::step]
-    brightest = sample.max(axis=2)
+    brightest = np.maximum(np.maximum(sample[..., 0], sample[..., 1]), sample[..., 2])
     seen = _is_flat(image, step) & (brightest >= LEAST_GLASS) & ~missing(sample)
     colours = sample[seen].astype(np.float32)
     colours = colours[_is_tinted_like_glass(colours)]
     if len(colours) < max(LEAST_PIXELS, LEAST_SHARE * brightest.size):
         level = float(np.clip(np.percentile(brightest, 99.5), *ASSUMED_RANGE))
         return (level, level, level)
-    grey = colours.mean(axis=1)
+    grey = (colours[:, 0] + colours[:, 1] + colours[:, 2]) / 3
     counts = np.bincount(grey.astype(np.int64), minlength=256).astype(np.float64)
     counts = ndimage.uniform_filter1d(counts, PEAK_WIDTH + 1, mode="constant")
     peak = np.flatnonzero(counts >= PEAK_SHARE * counts.max())[-1] - PEAK_WIDTH // 2
@@ -126,6 +126,8 @@ def _differ(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _is_tinted_like_glass(colours: FloatArray) -> BoolMask:
-    log = np.log10(colours + 1)
-    pink = np.minimum(log[:, 0], log[:, 2]) - log[:, 1]
-    return np.asarray((pink <= PINK_TINT) & (np.ptp(log, axis=1) <= OTHER_TINT))
+    red, green, blue = np.log10(colours.T + 1)
+    pink = np.minimum(red, blue) - green
+    high = np.maximum(np.maximum(red, green), blue)
+    low = np.minimum(np.minimum(red, green), blue)
+    return np.asarray((pink <= PINK_TINT) & (high - low <= OTHER_TINT))

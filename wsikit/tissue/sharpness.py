@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from wsikit.types import FloatArray, UInt8Image
+from wsikit.compiled import compiled
+from wsikit.types import UInt8Image
 
 SHARPNESS_CUT = 0.06
 """A patch below this is out of focus: see `docs/filters.md` for where the figure comes from."""
@@ -48,8 +50,8 @@ def sharpness(patch: UInt8Image, mpp: tuple[float, float]) -> float:
     long_x, long_y = (round(LONG_UM / side) for side in mpp)
     if max(mpp) > COARSEST_MPP or width <= long_x or height <= long_y:
         return 1.0
-    rows = patch[_spread(height), :, GREEN].astype(np.float32)
-    columns = patch[:, _spread(width), GREEN].T.astype(np.float32)
+    rows = patch[_spread(height), :, GREEN]
+    columns = np.ascontiguousarray(patch[:, _spread(width), GREEN].T)
     near = _mean_square(rows, short_x) + _mean_square(columns, short_y)
     far = _mean_square(rows, long_x) + _mean_square(columns, long_y)
     return near / far if far > 2 * LEAST_CONTRAST**2 else 1.0
@@ -61,6 +63,11 @@ def _spread(length: int) -> list[int]:
     return [(2 * i + 1) * length // (2 * lines) for i in range(lines)]
 
 
-def _mean_square(lines: FloatArray, distance: int) -> float:
-    difference = (lines[:, distance:] - lines[:, :-distance]).ravel()
-    return float(difference @ difference) / difference.size
+@compiled
+def _mean_square(lines: NDArray[np.uint8], distance: int) -> float:
+    total = np.int64(0)
+    for line in range(lines.shape[0]):
+        for i in range(lines.shape[1] - distance):
+            difference = np.int64(lines[line, i + distance]) - np.int64(lines[line, i])
+            total += difference * difference
+    return float(total / (lines.shape[0] * (lines.shape[1] - distance)))
