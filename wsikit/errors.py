@@ -28,7 +28,9 @@ class WsikitError(Exception):
 
     def __str__(self) -> str:
         line = f"{self.what}: {self.fix}" if self.fix else self.what
-        return " ".join(line.split())
+        one_line = " ".join(line.split())
+        # A hostile file's name or header could hold what a terminal takes for commands.
+        return "".join(c if c.isprintable() else "?" for c in one_line)
 
 
 class UsageError(WsikitError):

@@ -45,8 +45,9 @@ _HS2P = ("hs2p[openslide,cucim]", "PyTurboJPEG<2", "numpy>=2")
 _SLIDEFLOW = (
     "torch", "torchvision", "cucim-cu12", "pyvips>=3", "pyvips-binary", "numpy<2", "zarr<3",
     "protobuf<3.21", "seaborn<0.14", "setuptools<80", "click", "crc32c", "fpdf2", "gdown",
-    "imageio", "matplotlib", "opencv-python-headless", "pandas", "parameterized", "pyarrow", "rasterio", "requests", "rich",
-    "scikit-image", "scikit-learn", "scipy", "shapely", "tabulate", "tqdm", "umap-learn",
+    "imageio", "matplotlib", "opencv-python-headless", "pandas", "parameterized", "pyarrow",
+    "rasterio", "requests", "rich", "scikit-image", "scikit-learn", "scipy", "shapely",
+    "tabulate", "tqdm", "umap-learn",
 )  # fmt: skip
 """What slideflow asks for, less what only its studio and its hyperparameter search need: that does
 not build on current Pythons."""

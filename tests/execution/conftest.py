@@ -45,7 +45,8 @@ class DaskHere:
         self._started: list[subprocess.Popen[bytes]] = []
         self.scheduler = self._start(
             "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address",
-            "127.0.0.1:0", "--scheduler-file", str(folder / "scheduler.json"),
+            "127.0.0.1:0", "--idle-timeout", "10 minutes",
+            "--scheduler-file", str(folder / "scheduler.json"),
         )  # fmt: skip
         wait_until((folder / "scheduler.json").exists)
         wait_until(lambda: (folder / "scheduler.json").read_text().endswith("}"))

@@ -6,6 +6,7 @@ import tifffile
 
 from tests.conformance.slide_conformance import SlideCase, SlideConformance, pattern, pyramid_of
 from wsikit.errors import SlideError
+from wsikit.slides import openslide
 from wsikit.slides.openslide import OpenSlideSlide
 from wsikit.slides.slide import MAX_DAMAGED, DamagedPixelsError
 from wsikit.slides.tiff import TiffSlide
@@ -114,3 +115,11 @@ def test_a_slide_damaged_throughout_ends_soon(tmp_path, write_pyramid):
     ):
         slide.read(Box(0, 0, 4000, 3000))
     assert len(damaged) == MAX_DAMAGED
+
+
+def test_a_slide_of_hardly_any_bytes_a_pixel_is_refused(tmp_path, write_pyramid, monkeypatch):
+    path = write_pyramid(tmp_path / "slide.tif", [pattern(256, 384)], MPP)
+    OpenSlideSlide(path).close()
+    monkeypatch.setattr(openslide, "MAX_PX_PER_BYTE", 256 * 384 / path.stat().st_size - 0.01)
+    with pytest.raises(SlideError, match=r"^slide\.tif: its header states 384 x 256 px in"):
+        OpenSlideSlide(path)

@@ -145,3 +145,9 @@ def test_one_axis_slightly_coarser_is_not_enlarged(tmp_path):
     assert slide.read(Box(0, 0, 600, 400), Mpp(0.5, 0.5)).shape == (376, 600, 3)
     with pytest.raises(SlideError, match=r"^a: .*coarser.*native"):
         slide.read(Box(0, 0, 10, 10), Mpp(0.48, 0.48))
+
+
+def test_a_slide_like_a_thread_is_absurd():
+    assert pyramid([Size(100, 100_000), Size(1, 781)], "a.svs")[1].size == (1, 781)
+    with pytest.raises(DamagedSlideError, match=r"a\.svs: .*99 x 100000 px"):
+        pyramid([Size(99, 100_000)], "a.svs")

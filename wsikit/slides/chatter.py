@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -10,15 +11,16 @@ from contextlib import contextmanager
 
 _LOCK = threading.Lock()
 _STDERR = 2
-_GLIB = (b"OpenSlide-", b"GLib-")
+_CHATTER = re.compile(rb"\(process:\d+\): |(CRITICAL|ERROR|WARNING) +\[")
+"""How lines of GLib, which OpenSlide warns through, and of libdicom begin."""
 
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Drop GLib's messages of this block, such as OpenSlide's warnings; pass on all else.
+    """Drop OpenSlide's and libdicom's messages of this block; pass on all else.
 
     Such a message is no error that is raised: the slide is judged by what is read. Python cannot
-    ask GLib to be silent where it is linked into OpenSlide, so the descriptor itself is caught.
+    ask libraries linked into OpenSlide to be silent, so the descriptor itself is caught.
     """
     with _LOCK, tempfile.TemporaryFile() as caught:
         try:
@@ -34,5 +36,5 @@ def without_chatter() -> Iterator[None]:
             os.close(kept)
             caught.seek(0)
             for line in caught:
-                if line.strip() and not any(mark in line for mark in _GLIB):
+                if line.strip() and not _CHATTER.match(line):
                     os.write(_STDERR, line)

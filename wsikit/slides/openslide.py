@@ -17,9 +17,13 @@ from wsikit.slides.dicom_colour import frames_are_ycbcr
 from wsikit.slides.dicom_lengths import refuse_lengths
 from wsikit.slides.dicom_series import series_of
 from wsikit.slides.files import DICOM_SUFFIX, dicom_files, slide_files, unreadable
+from wsikit.slides.fingerprint import quick_stamp
 from wsikit.slides.properties import finite_number, safe_properties
 from wsikit.slides.slide import DAMAGED, DamagedPixelsError, DamagedSlideError, Slide, pyramid
 from wsikit.types import Mpp, Size, UInt8Image
+
+MAX_PX_PER_BYTE = 100_000
+"""Pixels that a byte of a slide may stand for: the sparsest real ones have some hundreds."""
 
 _SERIES = "dicom.SeriesInstanceUID"
 
@@ -49,11 +53,13 @@ class OpenSlideSlide(Slide):
         super().__init__(path, mpp)
         self._handle: OpenSlide | None
         self._file, self._handle = _open_series(path) if path.is_dir() else (path, _open(path))
-        stated = dict(self._handle.properties)
+        named = self._handle.properties
+        stated = {key: named.get(key, "") for key in named}  # a key without value is listed too
         try:
             sizes = [Size(*size) for size in self._handle.level_dimensions]
             self._downsamples: Sequence[float] = self._handle.level_downsamples
             self.levels = pyramid(sizes, path.name)
+            _refuse_emptiness(self.levels[0].size, path)
         except SlideError:
             self.close()
             raise
@@ -88,6 +94,16 @@ class OpenSlideSlide(Slide):
         if self._handle is not None:
             self._handle.close()
             self._handle = None
+
+
+def _refuse_emptiness(size_l0: Size, path: Path) -> None:
+    """Refuse a size that the files can have nothing of: white would be read for hours."""
+    held = sum(size for size, _ in quick_stamp(path))
+    if size_l0.width * size_l0.height > MAX_PX_PER_BYTE * held:
+        raise DamagedSlideError(
+            f"{path.name}: its header states {size_l0.width} x {size_l0.height} px in {held} bytes",
+            DAMAGED,
+        )
 
 
 def _is_mislabelled(path: Path, stated: Mapping[str, str], size_l0: Size) -> bool:

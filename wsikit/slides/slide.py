@@ -33,6 +33,9 @@ WHITE = 255
 LARGEST_SIDE = 2**31
 """Pixels along one side of a level beyond which its header is not believed."""
 
+LARGEST_ASPECT = 1000
+"""Sides of a slide that are further apart than this are not believed."""
+
 READ_PX = 1 << 26
 """Source pixels held at once while averaging down; a larger read goes block by block."""
 
@@ -98,7 +101,8 @@ def pyramid(sizes: Sequence[Size], name: str) -> tuple[Level, ...]:
         DamagedSlideError: a size is absurd.
     """
     for size in sizes:
-        if not all(1 <= side < LARGEST_SIDE for side in size):
+        believed = all(1 <= side < LARGEST_SIDE for side in size)
+        if not believed or max(sizes[0]) > LARGEST_ASPECT * min(sizes[0]):
             raise DamagedSlideError(
                 f"{name}: its header states a level of {size[0]} x {size[1]} px", DAMAGED
             )

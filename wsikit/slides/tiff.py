@@ -36,6 +36,16 @@ CACHE_BYTES = 128 << 20
 
 _QUIET = logging.NullHandler()
 
+_READ_AS = frozenset(
+    {"ome", "svs", "ndpi", "scn", "bif", "philips", "qpi", "indica", "avs", "shaped", "uniform"}
+)
+"""Kinds that tifffile may take a TIFF for: no stacks, which it counts by what the header says."""
+
+_OPTIONS = {
+    **{f"is_{kind}": False for kind in tifffile.TIFF.FILE_FLAGS - _READ_AS},
+    "_multifile": False,  # OME-XML names other files by any path; each file is what it holds
+}
+
 
 class TiffSlide(Slide):
     """Read a TIFF slide: Aperio SVS, OME-TIFF, generic pyramids, tiled or in strips.
@@ -104,7 +114,7 @@ class TiffSlide(Slide):
 def _opened(path: Path) -> tiffslide.TiffSlide:
     logging.getLogger("tifffile").addHandler(_QUIET)  # what it finds wrong is raised, not printed
     try:
-        return tiffslide.TiffSlide(path)
+        return tiffslide.TiffSlide(path, tifffile_options=_OPTIONS)
     except OSError as error:
         raise unreadable(path, error) from error
     except tifffile.TiffFileError as error:

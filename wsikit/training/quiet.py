@@ -18,6 +18,8 @@ _KNOWN = (
     r".*does not have many workers.*",
     # The user chose the CPU.
     r".*GPU available but not used.*",
+    # One process on a login node or in a job of its own is what was asked for.
+    r".*`srun` command is available on your system but is not used.*",
 )
 
 
