@@ -106,7 +106,7 @@ def test_the_tissue_filter_sees_the_same_in_a_recompressed_twin(
     store = Store(tmp_path / "s")
     svs, dicom = (store.slide(f"cmu-1-small-region{end}").decisions for end in ("", "-dicom"))
     assert (svs.reason == dicom.reason).mean() >= 0.97
-    assert np.abs(svs.foreground - dicom.foreground).mean() < 0.01
+    assert np.abs(svs.foreground - dicom.foreground).mean() < 0.02
     assert 0.3 < (svs.reason == 0).mean() < 0.7
 
 

@@ -13,6 +13,7 @@ from wsikit.cli.options import (
     OverwriteOption,
     SchedulerOption,
     SetOption,
+    SlurmOption,
     WorkersOption,
     resolve,
     worker_count,
@@ -28,6 +29,7 @@ def run(
     ] = None,
     workers: WorkersOption = 0,
     scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
     device: DeviceOption = "auto",
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -47,7 +49,8 @@ def run(
     settings = resolve(config, sets, {"output": where})
     result = run_study(
         settings, config.absolute().parent, make_progress(),
-        workers=worker_count(workers), scheduler=scheduler, device=device, overwrite=overwrite,
+        workers=worker_count(workers), scheduler=scheduler, slurm=slurm,
+        device=device, overwrite=overwrite,
     )  # fmt: skip
     code = max(exit_code(outcome, stage) for stage, outcome in result.outcomes.items())
     if result.evaluation is not None:

@@ -57,6 +57,7 @@ def run_study(
     *,
     workers: int = 1,
     scheduler: str | None = None,
+    slurm: Path | None = None,
     device: str = "auto",
     truth: Path | None = None,
     overwrite: bool = False,
@@ -71,6 +72,7 @@ def run_study(
         progress: told of everything.
         workers: local processes for tiling.
         scheduler: address of a Dask scheduler instead.
+        slurm: description of SLURM jobs instead.
         device: `auto`, `cpu` or `cuda`.
         truth: folder of known masks to outline on the heatmaps.
         overwrite: replace what another recipe made.
@@ -86,7 +88,7 @@ def run_study(
     check_store(sources, result.store, config.tile, overwrite)
 
     def tile() -> Outcome:
-        with open_pool(workers, scheduler) as pool:
+        with open_pool(workers, scheduler, slurm=slurm, say=progress.say) as pool:
             return run_tile(
                 sources, result.store, config.tile,
                 pool=pool, progress=progress, overwrite=overwrite,

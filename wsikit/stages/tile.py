@@ -88,7 +88,7 @@ def run_tile(
             run.work()
         finally:
             release_slide()
-        run.progress.finish()
+            run.progress.finish()
         return run.outcome
 
 

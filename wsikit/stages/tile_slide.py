@@ -250,13 +250,27 @@ def finish_slide(begun: BegunSlide) -> tuple[int, int]:
             no good slide with a flaw any more.
     """
     release_slide()
-    counts = begun.task.writer.decisions().counts()
+    final = Store(begun.job.store).slide_path(begun.job.source.slide_id)
+    counts = _counts_if_moved(begun, final) or begun.task.writer.decisions().counts()
     if counts["damaged"] > (0 if begun.job.strict else counts["kept"]):
         raise damaged_error(begun.job, counts["damaged"])
-    begun.task.writer.finish(Store(begun.job.store).slide_path(begun.job.source.slide_id))
+    if begun.task.writer.staging.exists():
+        begun.task.writer.finish(final)
     if begun.job.preview:
         draw_preview(Store(begun.job.store), begun.job.source.slide_id)
     return counts["kept"], counts["damaged"]
+
+
+def _counts_if_moved(begun: BegunSlide, final: Path) -> dict[str, int] | None:
+    """Return what a finished slide holds, where this very task was done before.
+
+    A worker can die between moving the slide to its place and telling so; the task is then run
+    again elsewhere.
+    """
+    if begun.task.writer.staging.exists() or not final.is_dir():
+        return None
+    stored = StoredSlide(final, begun.job.source.slide_id)
+    return stored.decisions.counts() if stored.recipe_id == begun.recipe else None
 
 
 def draw_preview(store: Store, slide_id: str) -> None:
