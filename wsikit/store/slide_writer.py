@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,8 +167,10 @@ class SlideWriter:
         if patches:
             top, left = shard.row * SHARD_PATCHES, shard.col * SHARD_PATCHES
             chunks = {(row - top, col - left): data for (row, col), data in patches.items()}
-            with whole_file(self._shard_file(shard)) as part:
+            path = self._shard_file(shard)
+            with whole_file(path) as part:
                 part.write_bytes(shard_bytes(chunks, SHARD_PATCHES))
+            _begin_flushing(path)
         with whole_file(self._marker(shard)) as part:
             part.write_text(json.dumps(list(judged)))
 
@@ -236,6 +240,16 @@ def _write_whole(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
         fill_value=FILL[values.dtype.kind],
         overwrite=True,
     )
+
+
+def _begin_flushing(path: Path) -> None:
+    """Have a file's bytes go to the disk while work goes on, so that `finish` need not wait."""
+
+    def flush() -> None:
+        with suppress(OSError):  # `finish` sees to it again, and says what is wrong
+            _onto_disk(path)
+
+    threading.Thread(target=flush, daemon=True).start()
 
 
 def _onto_disk(path: Path) -> None:

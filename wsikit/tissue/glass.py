@@ -42,7 +42,7 @@ PEAK_WIDTH = 4
 ASSUMED_RANGE = (200.0, 255.0)
 """How bright neutral glass is assumed to be at least and at most where a picture shows none."""
 
-SAMPLES = 1_000_000
+SAMPLES = 60_000
 """Pixels looked at; more of them tell nothing new."""
 
 

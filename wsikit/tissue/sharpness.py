@@ -50,24 +50,21 @@ def sharpness(patch: UInt8Image, mpp: tuple[float, float]) -> float:
     long_x, long_y = (round(LONG_UM / side) for side in mpp)
     if max(mpp) > COARSEST_MPP or width <= long_x or height <= long_y:
         return 1.0
-    rows = patch[_spread(height), :, GREEN]
-    columns = np.ascontiguousarray(patch[:, _spread(width), GREEN].T)
-    near = _mean_square(rows, short_x) + _mean_square(columns, short_y)
-    far = _mean_square(rows, long_x) + _mean_square(columns, long_y)
+    green = patch[..., GREEN]
+    near = _mean_square(green, short_x) + _mean_square(green.T, short_y)
+    far = _mean_square(green, long_x) + _mean_square(green.T, long_y)
     return near / far if far > 2 * LEAST_CONTRAST**2 else 1.0
 
 
-def _spread(length: int) -> list[int]:
-    """Return up to `LINES` indices spread evenly over a length."""
-    lines = min(LINES, length)
-    return [(2 * i + 1) * length // (2 * lines) for i in range(lines)]
-
-
 @compiled
-def _mean_square(lines: NDArray[np.uint8], distance: int) -> float:
+def _mean_square(plane: NDArray[np.uint8], distance: int) -> float:
+    """Return the mean squared difference along `LINES` rows, spread evenly over a plane."""
+    height, width = plane.shape
+    lines = min(LINES, height)
     total = np.int64(0)
-    for line in range(lines.shape[0]):
-        for i in range(lines.shape[1] - distance):
-            difference = np.int64(lines[line, i + distance]) - np.int64(lines[line, i])
+    for line in range(lines):
+        row = (2 * line + 1) * height // (2 * lines)
+        for i in range(width - distance):
+            difference = np.int64(plane[row, i + distance]) - np.int64(plane[row, i])
             total += difference * difference
-    return float(total / (lines.shape[0] * (lines.shape[1] - distance)))
+    return float(total / (lines * (width - distance)))
