@@ -344,7 +344,7 @@ def test_a_damaged_shard_names_its_patch(store: Store, damage: str) -> None:
         "decisions/foreground",
         "features/e",
         "graphs/g/distance",
-    ],  # fmt: skip
+    ],
 )
 def test_a_missing_part_is_never_read_as_zeros(store: Store, part: str) -> None:
     write_slide(store)
