@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,8 @@ def kill_when(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 240
     while not seen() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it may have ended just now
+        os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
