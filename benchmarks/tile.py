@@ -31,7 +31,7 @@ from mosaic import FULL, SMALL, find_real_slide, source_picture, write_mosaic
 from wsikit.config import load_config
 from wsikit.execution.pool import Pool, SerialPool, open_pool
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tile import SHARD_TASKS, run_tile
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.types import UInt8Image
@@ -117,7 +117,7 @@ def least_times(slide: Path, folder: Path, repeats: int) -> dict[str, float]:
         take("one worker", lambda store: tile(slide, store, SerialPool()))
         take("one worker, whole process", lambda store: tile_process(slide, store, 1))
         os.sched_setaffinity(0, cores)
-    with open_pool(2) as pool:
+    with open_pool(2, preload=[SHARD_TASKS]) as pool:
         tile(slide, folder / "warm", pool)
         for _ in range(repeats):
             take("one worker again", lambda store: tile(slide, store, SerialPool()))

@@ -10,7 +10,7 @@ from protocol import Job, serve
 from wsikit.config import load_config
 from wsikit.execution.pool import Pool, open_pool
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tile import SHARD_TASKS, run_tile
 from wsikit.store.store import Store
 
 
@@ -20,7 +20,7 @@ def main() -> None:
 
         @cache
         def pool(workers: int) -> Pool:
-            return stack.enter_context(open_pool(workers))
+            return stack.enter_context(open_pool(workers, preload=[SHARD_TASKS]))
 
         def tile(job: Job) -> int:
             path = job.out / "store"

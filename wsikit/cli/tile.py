@@ -79,7 +79,7 @@ def tile(
     from wsikit.slides.find import passed_over_pictures
     from wsikit.stages.cohort import parse_mpp, source_slides
     from wsikit.stages.stain_reference import reference_file
-    from wsikit.stages.tile import check_store, run_tile
+    from wsikit.stages.tile import SHARD_TASKS, check_store, run_tile
 
     if print_job_script:
         if slurm is None:
@@ -94,7 +94,7 @@ def tile(
     with reference_file(reference, given_mpp, settings.tile) as recipe:
         check_store(sources, output, recipe, overwrite)
         count = min(worker_count(workers), max(1, len(sources) * 8))
-        with open_pool(count, scheduler, slurm=slurm, say=say) as pool:
+        with open_pool(count, scheduler, slurm=slurm, say=say, preload=[SHARD_TASKS]) as pool:
             outcome = run_tile(
                 sources, output, recipe,
                 pool=pool, progress=make_progress(), overwrite=overwrite,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dask
@@ -23,12 +23,13 @@ NEEDED_BYTES = 3 * GB // 2
 
 
 @contextmanager
-def local_pool(workers: int, say: Say) -> Iterator[DaskPool]:
+def local_pool(workers: int, say: Say, preload: Sequence[str] = ()) -> Iterator[DaskPool]:
     """Start worker processes, one thread each, and end them.
 
     Args:
         workers: how many.
         say: told what the user should see.
+        preload: modules that they import as they start.
     """
     with (
         quiet(),
@@ -38,6 +39,7 @@ def local_pool(workers: int, say: Say) -> Iterator[DaskPool]:
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
+            preload=list(preload),
             memory_limit=memory_limit(workers, MEMORY_LIMIT, say),
             dashboard_address="127.0.0.1:0",
             host="127.0.0.1",

@@ -6,7 +6,7 @@ submit next when one is done. So memory on the scheduler does not grow with the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ def open_pool(
     *,
     slurm: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
+    preload: Sequence[str] = (),
 ) -> Iterator[Pool]:
     """Open a pool, and close it and what it started.
 
@@ -31,6 +32,8 @@ def open_pool(
         scheduler: address of a running Dask scheduler, instead of local processes.
         slurm: a YAML file that describes jobs of a SLURM cluster, instead of both.
         say: told what the user should see: the dashboard's address, waiting for workers.
+        preload: modules that local workers import as they start, all at once; else each would do
+            so when its first task comes, while the others wait.
 
     Raises:
         UsageError: no scheduler answers at that address, or SLURM cannot be used from here.
@@ -57,7 +60,7 @@ def open_pool(
     elif workers > 1:
         from wsikit.execution.local import local_pool
 
-        with local_pool(workers, say) as pool:
+        with local_pool(workers, say, preload) as pool:
             yield pool
     else:
         yield SerialPool()

@@ -18,7 +18,7 @@ from wsikit.stages.graph import run_graph
 from wsikit.stages.heatmap import run_heatmap
 from wsikit.stages.predict import run_predict
 from wsikit.stages.progress import Outcome, Progress
-from wsikit.stages.tile import check_store, run_tile
+from wsikit.stages.tile import SHARD_TASKS, check_store, run_tile
 from wsikit.stages.train import run_train
 
 T = TypeVar("T")
@@ -88,7 +88,9 @@ def run_study(
     check_store(sources, result.store, config.tile, overwrite)
 
     def tile() -> Outcome:
-        with open_pool(workers, scheduler, slurm=slurm, say=progress.say) as pool:
+        with open_pool(
+            workers, scheduler, slurm=slurm, say=progress.say, preload=[SHARD_TASKS]
+        ) as pool:
             return run_tile(
                 sources, result.store, config.tile,
                 pool=pool, progress=progress, overwrite=overwrite,

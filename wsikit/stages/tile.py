@@ -41,6 +41,9 @@ from wsikit.store.store import Store
 
 STAGE = "tile"
 
+SHARD_TASKS = "wsikit.stages.tile_slide"
+"""The module that workers need, for a pool to preload."""
+
 
 def run_tile(
     sources: Sequence[SourceSlide],
