@@ -10,16 +10,14 @@ tasks sent through the same workers, say how much of the time is the pool's.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+from shared.report import at_most, line, options, report
 
 from wsikit.config import TileConfig
 from wsikit.execution.pool import Pool, Task, open_pool
@@ -129,35 +127,21 @@ def measure(count: int, folder: Path) -> dict[str, Any]:
     ]
     grown = meter.megabytes[count] / meter.megabytes[tenth]
     bars = [
-        {"name": "memory, end over 10 %", "value": grown, "at_most": 1.2, "ok": grown <= 1.2},
-        {
-            "name": "a slide, last tenth over first",
-            "value": last / first,
-            "at_most": 1.5,
-            "ok": last / first <= 1.5,
-        },
+        at_most("memory, end over 10 %", grown, 1.2),
+        at_most("a slide, last tenth over first", last / first, 1.5),
     ]
-    machine = {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    table = [{"name": n, "value": round(v, 2), "unit": unit} for n, v, unit in rows]
-    return {"machine": machine, "rows": table, "bars": bars}
+    table = [line(n, v, unit) for n, v, unit in rows]
+    return {"rows": table, "bars": bars}
 
 
 def main() -> None:
     """Print the table; with --json also write it."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="quick; bars are not judged")
+    parser = options(__doc__)
     parser.add_argument("--slides", type=int, default=10_000, metavar="N", help="how many slides")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args()
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(40 if options.small else options.slides, Path(folder))
-    for row in found["rows"]:
-        print(f"{row['name']:<32} {row['value']:>10} {row['unit']}")
-    for bar in found["bars"]:
-        verdict = "" if options.small else ("ok" if bar["ok"] else "MISSED")
-        print(f"{bar['name']:<32} {bar['value']:>10.2f} <= {bar['at_most']} {verdict}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        found = measure(40 if asked.small else asked.slides, Path(folder))
+    report(found["rows"], found["bars"], asked)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,6 @@ anything.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -24,6 +20,7 @@ import imagecodecs
 import numpy as np
 import zarr
 from mosaic import SMALL, find_real_slide, source_picture, write_mosaic
+from shared.report import at_least, line, options, report
 
 from wsikit.config import load_config
 from wsikit.stages.cohort import source_slides
@@ -98,9 +95,8 @@ def measure(small: bool, slide: Path | None, folder: Path) -> dict[str, Any]:
         bar("random reads over raw decode", least, "at random"),
         bar("cohort scan over raw decode", least, "whole cohort"),
     ]
-    rows = [{"name": n, "value": round(1 / s, 1), "unit": "patches/s"} for n, s in least.items()]
-    machine = {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    return {"machine": machine, "rows": rows, "bars": bars}
+    rows = [line(n, 1 / s, "patches/s", 1) for n, s in least.items()]
+    return {"rows": rows, "bars": bars}
 
 
 def decode(data: Iterable[bytes]) -> None:
@@ -124,26 +120,17 @@ def scan(store: Store) -> None:
 
 def bar(name: str, least: dict[str, float], kind: str) -> dict[str, Any]:
     """Return a bar: at least 0.7 of the raw decoding rate."""
-    value = least[f"raw decode, {kind}"] / least[f"store, {kind}"]
-    return {"name": name, "value": round(value, 3), "at_least": 0.7, "ok": value >= 0.7}
+    return at_least(name, least[f"raw decode, {kind}"] / least[f"store, {kind}"], 0.7)
 
 
 def main() -> None:
     """Print the table; with --json also write it."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="quick; bars are not judged")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser = options(__doc__)
     parser.add_argument("--slide", type=Path, metavar="SVS", help="real slide to make it from")
-    options = parser.parse_args()
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.small, options.slide, Path(folder))
-    for row in found["rows"]:
-        print(f"{row['name']:<30} {row['value']:>8} {row['unit']}")
-    for one in found["bars"]:
-        verdict = "" if options.small else ("ok" if one["ok"] else "MISSED")
-        print(f"{one['name']:<30} {one['value']:>8.2f} >= {one['at_least']} {verdict}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        found = measure(asked.small, asked.slide, Path(folder))
+    report(found["rows"], found["bars"], asked)
 
 
 if __name__ == "__main__":

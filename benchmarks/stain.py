@@ -8,17 +8,13 @@ numpy and scikit-image, without compiled loops. Only the ratios mean anything.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
+from shared.report import at_least, at_most, line, options, report
 from skimage.color import lab2rgb, rgb2lab
 from skimage.exposure import match_histograms
 
@@ -90,44 +86,27 @@ def measure(small: bool) -> dict[str, Any]:
     took = {name: best(5 if small else 200, call) for name, call in calls.items()}
     took |= {name: best(2 if small else 20, call) for name, call in beside.items()}
     jpeg, table_ms = took["JPEG q90 encode"], took["histogram: table"]
-    bars: list[dict[str, Any]] = [
-        {"name": "table over JPEG", "value": table_ms / jpeg, "at_most": 0.75},
-        {"name": "reinhard over JPEG", "value": took["reinhard"] / jpeg, "at_most": 3.5},
-        {"name": "macenko over JPEG", "value": took["macenko"] / jpeg, "at_most": 2.0},
-        {
-            "name": "histogram-patch over table",
-            "value": took["histogram-patch"] / table_ms,
-            "at_most": 4.0,
-        },
-        {
-            "name": "scikit-image over histogram-patch",
-            "value": took["match_histograms, scikit-image"] / took["histogram-patch"],
-            "at_least": 5.0,
-        },
+    bars = [
+        at_most("table over JPEG", table_ms / jpeg, 0.75),
+        at_most("reinhard over JPEG", took["reinhard"] / jpeg, 3.5),
+        at_most("macenko over JPEG", took["macenko"] / jpeg, 2.0),
+        at_most("histogram-patch over table", took["histogram-patch"] / table_ms, 4.0),
+        at_least(
+            "scikit-image over histogram-patch",
+            took["match_histograms, scikit-image"] / took["histogram-patch"],
+            5.0,
+        ),
     ]
-    for bar in bars:
-        value = bar["value"]
-        bar["ok"] = bool(value <= bar["at_most"] if "at_most" in bar else value >= bar["at_least"])
-    rows = [{"name": n, "value": round(ms, 3), "unit": "ms"} for n, ms in took.items()]
-    machine = {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    return {"machine": machine, "rows": rows, "bars": bars}
+    rows = [line(n, ms, "ms", 3) for n, ms in took.items()]
+    return {"rows": rows, "bars": bars}
 
 
 def main() -> None:
     """Print the table; with --json also write it."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="quick; bars are not judged")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args()
-    found = measure(options.small)
-    for row in found["rows"]:
-        print(f"{row['name']:<34} {row['value']:>8} {row['unit']}")
-    for bar in found["bars"]:
-        limit = f"<= {bar['at_most']}" if "at_most" in bar else f">= {bar['at_least']}"
-        verdict = "" if options.small else ("ok" if bar["ok"] else "MISSED")
-        print(f"{bar['name']:<34} {bar['value']:>8.2f} {limit} {verdict}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+    parser = options(__doc__)
+    asked = parser.parse_args()
+    found = measure(asked.small)
+    report(found["rows"], found["bars"], asked)
 
 
 if __name__ == "__main__":

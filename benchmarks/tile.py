@@ -11,10 +11,7 @@ processes. Floor and one worker run on one core in turn. Only ratios of one run 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -27,6 +24,7 @@ from typing import Any
 import imagecodecs
 import tifffile
 from mosaic import FULL, SMALL, find_real_slide, source_picture, write_mosaic
+from shared.report import at_least, at_most, line, options, report
 
 from wsikit.config import load_config
 from wsikit.execution.pool import Pool, SerialPool, open_pool
@@ -134,45 +132,26 @@ def measure(small: bool, slide: Path | None, folder: Path) -> dict[str, Any]:
     write_mosaic(picture, SMALL if small else FULL, path)
     least = least_times(path, folder, 1 if small else 5)
     kept = len(Store(folder / "kept").slide(path.stem).patches)
-    ratios = [
-        ("one worker over floor", least["one worker"] / least["floor"], "at_most", 1.5),
-        ("two workers over one", least["one worker again"] / least["two workers"], "at_least", 1.8),
-    ]
     bars = [
-        {
-            "name": name,
-            "value": round(value, 3),
-            side: limit,
-            "ok": value <= limit if side == "at_most" else value >= limit,
-        }
-        for name, value, side, limit in ratios
+        at_most("one worker over floor", least["one worker"] / least["floor"], 1.5),
+        at_least("two workers over one", least["one worker again"] / least["two workers"], 1.8),
     ]
     rows = [
-        {"name": name, "value": round(kept / s, 1), "unit": "patches/s"}
+        line(name, kept / s, "patches/s", 1)
         for name, s in least.items()
         if name != "one worker again"
     ]
-    machine = {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    return {"machine": machine, "rows": rows, "bars": bars}
+    return {"rows": rows, "bars": bars}
 
 
 def main() -> None:
     """Print the table; with --json also write it."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="quick; bars are not judged")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser = options(__doc__)
     parser.add_argument("--slide", type=Path, metavar="SVS", help="real slide to make it from")
-    options = parser.parse_args()
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.small, options.slide, Path(folder))
-    for row in found["rows"]:
-        print(f"{row['name']:<28} {row['value']:>8} {row['unit']}")
-    for bar in found["bars"]:
-        limit = f"<= {bar['at_most']}" if "at_most" in bar else f">= {bar['at_least']}"
-        verdict = "" if options.small else ("ok" if bar["ok"] else "MISSED")
-        print(f"{bar['name']:<28} {bar['value']:>8.2f} {limit} {verdict}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        found = measure(asked.small, asked.slide, Path(folder))
+    report(found["rows"], found["bars"], asked)
 
 
 if __name__ == "__main__":

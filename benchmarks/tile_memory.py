@@ -9,15 +9,14 @@ mean anything, and the limit of 1.5 GB.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from shared.report import at_most, line, options, report
 
 from wsikit.phantoms.slide import write_phantom
 from wsikit.phantoms.spec import PhantomSpec
@@ -69,21 +68,18 @@ def measure(small: bool, folder: Path) -> dict[str, Any]:
     for width, one in found.items():
         megapixels = one["kept"] * 512 * 512 / 1e6
         rows += [
-            {"name": f"peak, {width} px", "value": round(one["peak_gb"], 3), "unit": "GB"},
-            {
-                "name": f"time, {width} px",
-                "value": round(1000 * one["seconds"] / megapixels, 2),
-                "unit": "ms a megapixel of tissue",
-            },
+            line(f"peak, {width} px", one["peak_gb"], "GB", 3),
+            line(
+                f"time, {width} px", 1000 * one["seconds"] / megapixels, "ms a megapixel of tissue"
+            ),
         ]
-    peaks, times = [row["value"] for row in rows[::2]], [row["value"] for row in rows[1::2]]
+    peaks, times = [r["value"] for r in rows[::2]], [r["value"] for r in rows[1::2]]
     bars = [
-        bar("largest peak over 1.5 GB", max(peaks) / LIMIT_GB, 1.0),
-        bar("peak, wide over narrow", peaks[1] / peaks[0], 1.25),
-        bar("time, wide over narrow", times[1] / times[0], 1.25),
+        at_most("largest peak over 1.5 GB", max(peaks) / LIMIT_GB, 1.0),
+        at_most("peak, wide over narrow", peaks[1] / peaks[0], 1.25),
+        at_most("time, wide over narrow", times[1] / times[0], 1.25),
     ]
-    machine = {"cpu": platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    return {"machine": machine, "rows": rows, "bars": bars}
+    return {"rows": rows, "bars": bars}
 
 
 def phantom(folder: Path, name: str, size: Size) -> Path:
@@ -93,26 +89,13 @@ def phantom(folder: Path, name: str, size: Size) -> Path:
     return path
 
 
-def bar(name: str, value: float, limit: float) -> dict[str, Any]:
-    """Return a bar that a ratio must stay under."""
-    return {"name": name, "value": round(value, 3), "at_most": limit, "ok": value <= limit}
-
-
 def main() -> None:
     """Print the table; with --json also write it."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--small", action="store_true", help="quick; bars are not judged")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    options = parser.parse_args()
+    parser = options(__doc__)
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(options.small, Path(folder))
-    for row in found["rows"]:
-        print(f"{row['name']:<26} {row['value']:>8} {row['unit']}")
-    for one in found["bars"]:
-        verdict = "" if options.small else ("ok" if one["ok"] else "MISSED")
-        print(f"{one['name']:<26} {one['value']:>8.2f} <= {one['at_most']} {verdict}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        found = measure(asked.small, Path(folder))
+    report(found["rows"], found["bars"], asked)
 
 
 if __name__ == "__main__":

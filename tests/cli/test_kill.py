@@ -51,11 +51,12 @@ def recipe(study: Path, output: str) -> Path:
     return path
 
 
-def kill_when(process: subprocess.Popen[str], seen: Callable[[], bool]) -> None:
-    """Kill a process and all its children as soon as something is seen, or when it ends."""
+def kill_when(process: subprocess.Popen[str], seen: Callable[[], bool], later: float = 0.0) -> None:
+    """Kill a process and all its children some seconds after something is seen, or when it ends."""
     deadline = time.monotonic() + 240
     while not seen() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)
+    time.sleep(later)
     with suppress(ProcessLookupError):  # it may have ended just now
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -96,28 +97,27 @@ KILLS = 30
 
 
 def test_tiling_killed_at_random_moments(study: Path, tmp_path: Path) -> None:
-    """Seeded moments within the time an undisturbed run takes; then the same bytes.
+    """Killed after seeded amounts of progress, and a little later; then the same bytes.
 
-    After each kill whatever looks finished is whole, and a shard that was finished is never written
-    again: the next run takes it over as it is. A store that got done is taken away, so that there
-    is always something to interrupt.
+    Progress, not time, so that every kill interrupts something on a machine of any speed. After
+    each, whatever looks finished is whole, and a shard that was finished is never written again:
+    the next run takes it over as it is. A store that got done is taken away, so that there is
+    always something to interrupt.
     """
     call = ("tile", *sorted(study.glob("*.tiff"))[:4], "--set", "tile.size=32")
-    took = {}
     for workers in (1, 2):
-        begun = time.monotonic()
         assert run_process(*call, "-j", workers, "-o", tmp_path / f"whole{workers}").code == 0
-        took[workers] = time.monotonic() - begun
     whole = tree(tmp_path / "whole1" / "slides")
     assert tree(tmp_path / "whole2" / "slides") == whole
     chance = random.Random(0)
     killed, finished = tmp_path / "killed", 0
     shards: dict[str, int] = {}
     for n in range(KILLS):
-        workers = 2 if n % 3 == 0 else 1
-        until = time.monotonic() + chance.uniform(0.4, 1) * took[workers]
-        process = start(*call, "-j", workers, "-o", killed)
-        kill_when(process, lambda until=until: time.monotonic() > until)  # type: ignore[misc]
+        target = files_below(killed) + chance.randint(0, len(whole) // 5)
+        process = start(*call, "-j", 2 if n % 3 == 0 else 1, "-o", killed)
+        kill_when(
+            process, lambda target=target: files_below(killed) >= target, chance.random() / 20
+        )  # type: ignore[misc]
         now = finished_shards(killed)
         assert {name: now.get(name) for name in shards} == shards
         shards = now
@@ -131,6 +131,11 @@ def test_tiling_killed_at_random_moments(study: Path, tmp_path: Path) -> None:
     assert {name: finished_shards(killed).get(name) for name in shards} == shards
     assert tree(killed / "slides") == whole
     assert not list((killed / ".staging").iterdir())
+
+
+def files_below(folder: Path) -> int:
+    """Count files, those that vanish while counting included or not."""
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def finished_shards(store: Path) -> dict[str, int]:
