@@ -18,8 +18,6 @@ from typing import Any
 
 from wsikit.errors import UsageError
 
-_HOST = socket.gethostname().replace(".", "-")
-
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -39,7 +37,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         UsageError: the folder or file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{_HOST}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
@@ -60,11 +58,17 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @cache
+def _host() -> str:
+    """Return this machine's name, without the dots that part a temporary file's name."""
+    return socket.gethostname().replace(".", "-")
+
+
+@cache
 def _sweep(folder: Path) -> None:
     """Remove what killed processes of this machine left half-written; looked at once a process."""
     for part in folder.glob(".*.part"):
         *_, host, owner, _ = part.name.rsplit(".", 3)
-        if host == _HOST and owner.isdecimal() and not _alive(int(owner)):
+        if host == _host() and owner.isdecimal() and not _alive(int(owner)):
             part.unlink(missing_ok=True)
 
 
