@@ -26,6 +26,10 @@ hand every large array back to the system at once, and drawing or tiling pays fo
 MEMORY = {"target": False, "spill": False, "pause": False, "terminate": 0.95}
 """Shares of a worker's memory limit at which Dask acts; False: never."""
 
+PROFILE = {"enabled": False}
+"""Dask looks at each worker's stack a hundred times a second, for its dashboard. Pixel loops and
+codecs must take Python's lock back each time: tiling took a fifth more processor time."""
+
 ALLOWED_FAILURES = 1
 """How many workers may die on a task in company. It is then tried again alone; see DaskPool."""
 
@@ -37,11 +41,20 @@ def dask_settings() -> dict[str, Any]:
         "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         # a task over and over: the history of each is only for looking at
         "distributed.scheduler.dashboard.tasks.task-stream-length": 1000,
-        **{f"distributed.worker.memory.{key}": value for key, value in MEMORY.items()},
+        **{f"distributed.worker.{key}": value for key, value in _worker_settings().items()},
     }
 
 
 def exports() -> list[str]:
     """Return the same settings of workers as shell lines, for a job script."""
-    lines = [f"export DASK_DISTRIBUTED__WORKER__MEMORY__{k.upper()}={v}" for k, v in MEMORY.items()]
+    lines = [
+        f"export DASK_DISTRIBUTED__WORKER__{key.upper().replace('.', '__')}={value}"
+        for key, value in _worker_settings().items()
+    ]
     return [*lines, f'export DASK_DISTRIBUTED__NANNY__PRE_SPAWN_ENVIRON="{WORKER_ENVIRONMENT}"']
+
+
+def _worker_settings() -> dict[str, Any]:
+    """Return what goes below `distributed.worker` in Dask's configuration."""
+    memory = {f"memory.{key}": value for key, value in MEMORY.items()}
+    return memory | {f"profile.{key}": value for key, value in PROFILE.items()}
