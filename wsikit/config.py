@@ -116,21 +116,72 @@ class TileConfig(Section):
     thumbnail_mpp: float = Field(16.0, gt=0, description="um per thumbnail px, about")
 
 
+class EncoderChoice(Section):
+    """One more encoder."""
+
+    encoder: str = Field(description="as extract.encoder")
+    weights: str = Field("pretrained", description="as extract.weights")
+
+
+def _encoder_choices(value: object) -> object:
+    """Say in one line what more encoders may be."""
+    known = set(EncoderChoice.model_fields)
+    items = value if isinstance(value, list | tuple) else [None]
+    for item in items:
+        if isinstance(item, EncoderChoice):
+            continue
+        if not isinstance(item, dict) or "encoder" not in item or set(item) - known:
+            raise ValueError("give [{encoder: NAME}] or [{encoder: NAME, weights: W}]")
+    return value
+
+
 class ExtractConfig(Section):
     """What `wsikit extract` does."""
 
-    encoder: str = Field("resnet18", description="see wsikit.encoders")
-    weights: str = Field("imagenet", description="imagenet, random, or a .safetensors file")
-    batch_size: int = Field(64, ge=1, description="patches a step")
+    encoder: str = Field("resnet18", description="wsikit encoders lists them")
+    weights: str = Field("pretrained", description="pretrained, random, or a .safetensors file")
+    also: Annotated[tuple[EncoderChoice, ...], BeforeValidator(_encoder_choices)] = Field(
+        (), description="more encoders in the same pass"
+    )
+    batch_size: int = Field(64, ge=1, le=65536, description="patches a step")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="arithmetic")
     dtype: Literal["float16", "float32"] = Field("float16", description="stored type")
+    compile: bool = Field(False, description="whether torch compiles the encoder first")
+    readers: int = Field(0, ge=0, le=256, description="threads that decode; 0: one a core")
 
 
 class GraphConfig(Section):
     """What `wsikit graph` does."""
 
-    kind: Literal["knn"] = Field("knn", description="nearest in feature space")
-    k: int = Field(8, ge=1, le=1024, description="neighbours a patch is joined to")
+    kind: Literal["knn", "spatial", "hybrid"] = Field(
+        "knn", description="nearest in feature space, side by side on the grid, or both"
+    )
+    k: int = Field(8, ge=1, le=1024, description="nearest patches a patch is joined to")
+    symmetrise: bool = Field(True, description="join nearest patches in both directions")
+    exact_up_to: int = Field(
+        30_000, ge=1000, description="patches of a slide up to which each is compared with all"
+    )
+    min_recall: float = Field(
+        0.98, ge=0.5, lt=1, description="beyond: least share of true neighbours to find"
+    )
+
+
+class PatchTrainConfig(Section):
+    """How the methods that train an encoder on patches go about it: `am-softmax`, `softmax`."""
+
+    encoder: str = Field("vgg16", description="the network to train; see wsikit.encoders")
+    weights: str = Field(
+        "auto", description="start: pretrained, random, a file; auto: pretrained where at hand"
+    )
+    input_px: int | None = Field(
+        None, ge=8, le=2048, description="side of the picture the network sees; null: its own"
+    )
+    frozen: int = Field(0, ge=0, description="layers, from the first, that keep their weights")
+    batch_size: int = Field(64, ge=1, description="patches a step")
+    per_slide: int | None = Field(
+        256, ge=1, description="patches of a slide an epoch, drawn anew; null: all"
+    )
+    augment: bool = Field(True, description="turn patches by quarters and flip them")
 
 
 class TrainConfig(Section):
@@ -138,17 +189,22 @@ class TrainConfig(Section):
 
     method: str = Field("graph_transformer", description="see wsikit.methods")
     positive: str | None = Field(None, description="the label to detect; default: the last sorted")
-    epochs: int = Field(30, ge=1, description="at most")
+    epochs: int | None = Field(
+        None, ge=1, description="at most; null: 30, of a method that trains an encoder 100"
+    )
     lr: float = Field(2e-4, gt=0, description="AdamW's learning rate")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay")
     accumulate: int = Field(4, ge=1, description="slides an optimiser step")
-    patience: int = Field(10, ge=1, description="epochs without better validation loss")
+    patience: int | None = Field(
+        None, ge=1, description="epochs without better validation loss; null: 10, of those 100"
+    )
     class_weights: Literal["balanced", "none"] = Field("balanced", description="loss weights")
     folds: int = Field(1, ge=1, le=50, description="1: one split; more: cross-validation")
     val_share: float = Field(0.2, gt=0, lt=1, description="of the slides not in test")
     test_share: float = Field(0.25, gt=0, lt=1, description="of all slides, where folds is 1")
     bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
     head: dict[str, Any] = Field(default_factory=dict, description="the method's own options")
+    patch: PatchTrainConfig = PatchTrainConfig()
 
 
 class HeatmapConfig(Section):

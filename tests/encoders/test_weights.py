@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -72,10 +74,112 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
-def test_a_nested_pickle_is_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+@pytest.mark.parametrize("word", ["state_dict", "model"])
+def test_a_checkpoint_is_read_by_its_state_dict(
+    tmp_path: Path, state: dict[str, torch.Tensor], word: str
+) -> None:
     path = tmp_path / "model.ckpt.pth"
-    torch.save({"state_dict": state, "epoch": 3}, path)
+    torch.save({word: state, "epoch": 3}, path)
+    plain = tmp_path / "plain.pth"
+    torch.save(state, plain)
+    ids = {encoder_id(build_encoder(SMALL, str(file))) for file in (path, plain)}
+    assert len(ids) == 1
+
+
+def test_another_nested_pickle_is_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"student": state, "teacher": state}, path)
     assert "flat" in refused(path)
+
+
+def test_a_pickle_of_before_torch_1_6_is_refused(
+    tmp_path: Path, state: dict[str, torch.Tensor]
+) -> None:
+    # It names the size of each tensor, and torch takes that much memory before it reads on.
+    path = tmp_path / "model.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    assert "torch 1.6" in refused(path)
+
+
+def test_a_packed_archive_is_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"conv1.weight": torch.zeros(2**22)}, tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    assert path.stat().st_size < 2**20
+    assert "packed" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.zeros(1).expand(10**12), torch.empty(10**12, device="meta"), torch.eye(3).to_sparse()],
+    ids=["expanded", "meta", "sparse"],
+)
+def test_a_tensor_larger_than_its_file_is_refused(tmp_path: Path, tensor: torch.Tensor) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"conv1.weight": tensor}, path)
+    refused(path)
+
+
+def safetensors(header: bytes, content: bytes = b"", length: int | None = None) -> bytes:
+    announced = len(header) if length is None else length
+    return announced.to_bytes(8, "little") + header + content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        safetensors(b"{}", length=2**63),
+        safetensors(b"{}", length=3),
+        safetensors(b" " * (2**24 + 1)),
+        safetensors(b"[" * 100_000),
+        safetensors(b"[]"),
+        safetensors(b'{"__metadata__": 3}'),
+        safetensors(b'{"a": 3}'),
+        safetensors(
+            b'{"a": {"dtype": "F32", "shape": [1099511627776], "data_offsets": [0, 4]}}', b"0000"
+        ),
+        safetensors(
+            b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4000000000000]}}', b"0000"
+        ),
+        safetensors(b'{"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}', b"0000"),
+        safetensors(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}', b"0000"),
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    refused(path)
+
+
+def test_a_file_of_holes_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    size = 2**40
+    header = json.dumps(
+        {"conv1.0.weight": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
+    ).encode()
+    with path.open("wb") as file:
+        file.write(safetensors(header))
+        file.truncate(8 + len(header) + size)
+    refused(path)  # whether or not the machine would let the file be mapped
+
+
+def test_another_type_is_named(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "model.safetensors"
+    name = next(iter(state))
+    save_file(state | {name: state[name].to(torch.int32)}, path)
+    assert f"1 of another type: {name} int32 for float32" in refused(path)
+
+
+def test_what_overflows_float32_is_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "model.safetensors"
+    name = next(iter(state))
+    save_file(state | {name: state[name].double() + 1e300}, path)
+    assert "is not finite" in refused(path)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])

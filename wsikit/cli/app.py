@@ -10,10 +10,13 @@ import typer
 from wsikit.cli.console import print_error
 from wsikit.cli.demo import demo
 from wsikit.cli.doctor import doctor
+from wsikit.cli.encoders import encoders
 from wsikit.cli.evaluate import evaluate
+from wsikit.cli.export import export
 from wsikit.cli.extract import extract
 from wsikit.cli.graph import graph
 from wsikit.cli.heatmap import heatmap
+from wsikit.cli.ingest import make_ingest
 from wsikit.cli.inspect import inspect
 from wsikit.cli.predict import predict
 from wsikit.cli.run import run
@@ -23,7 +26,8 @@ from wsikit.cli.train import train
 from wsikit.errors import WsikitError
 
 COMMANDS = (
-    tile, extract, graph, train, predict, heatmap, evaluate, run, status, inspect, doctor, demo,
+    tile, extract, graph, train, predict, heatmap, evaluate, export, run, status, inspect, encoders,
+    doctor, demo,
 )  # fmt: skip
 
 
@@ -36,7 +40,8 @@ def make_app() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
     app.callback()(_root)
     for command in COMMANDS:
-        app.command(no_args_is_help=command not in (doctor, demo))(command)
+        app.command(no_args_is_help=command not in (encoders, doctor, demo))(command)
+    app.add_typer(make_ingest(), name="ingest")
     return app
 
 

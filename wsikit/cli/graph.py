@@ -1,4 +1,4 @@
-"""`wsikit graph`: features in, nearest-neighbour graphs out."""
+"""`wsikit graph`: features in, the edges between patches out."""
 
 from __future__ import annotations
 
@@ -22,21 +22,54 @@ def graph(
     encoder: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose features: a name or an encoder id.")
     ] = None,
-    k: Annotated[int | None, typer.Option("--k", min=1, help="Neighbours a patch.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="knn: alike patches; spatial: the 8 beside each; hybrid: both. Default: knn.",
+        ),
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", min=1, help="Alike patches each is joined to. Default: 8.")
+    ] = None,
+    symmetrise: Annotated[
+        bool | None,
+        typer.Option(
+            "--symmetrise/--directed",
+            help="Join alike patches both ways (default), or only towards each from its own k.",
+        ),
+    ] = None,
     slide: SlideOption = None,
     config: ConfigOption = None,
     sets: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Join each patch to its nearest patches in feature space.
+    """Join the patches of each slide by edges.
 
-    Example:
+    Edges and the feature distance along each lie in the store under the
+    graph's id, which is printed. Slides that have the graph are skipped.
 
-      wsikit graph store --encoder resnet18 --k 8
+    Slides of up to 30,000 patches are searched exactly. Beyond, alike patches
+    are looked for in lists of near ones; the share of true neighbours found is
+    measured on a sample (at least 0.98) and told.
+
+    Examples:
+
+      wsikit graph store --encoder resnet18
+
+      wsikit graph store --encoder resnet18 --kind hybrid --k 5
+
+      wsikit graph store --encoder resnet18 --set graph.exact_up_to=100000
     """
     from wsikit.stages.graph import run_graph
 
-    settings = resolve(config, sets, {"extract.encoder": encoder, "graph.k": k})
+    flags = {
+        "extract.encoder": encoder,
+        "graph.kind": kind,
+        "graph.k": k,
+        "graph.symmetrise": symmetrise,
+    }
+    settings = resolve(config, sets, flags)
     identity, outcome = run_graph(
         store, settings.graph, settings.extract.encoder,
         slide_ids=slide, progress=make_progress(), overwrite=overwrite,

@@ -26,10 +26,17 @@ def train(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run.")],
     method: Annotated[
-        str | None, typer.Option(metavar="NAME", help="graph_transformer or abmil.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="graph_transformer, abmil; am-softmax or softmax train an encoder."
+        ),
     ] = None,
     encoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose features: a name or an encoder id.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Whose features: a name or an encoder id; with am-softmax, the network to train.",
+        ),
     ] = None,
     folds: Annotated[
         int | None, typer.Option(min=1, help="1: one split by patient; more: cross-validation.")
@@ -41,16 +48,24 @@ def train(
     sets: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Train a slide classifier and measure it on held-out patients.
+    """Train a slide classifier, or an encoder, and measure it on held-out patients.
 
     Patients never straddle a split, and the held-out slides choose neither epoch nor threshold.
     Killed and started again, it continues from its last epoch.
+
+    am-softmax trains an encoder (VGG16 unless told otherwise) on single patches, which need no
+    features: each patch inherits its slide's label. The run is then an encoder by its folder, and
+    its split.csv is the cohort to go on with, so that held-out slides stay held out.
 
     Examples:
 
       wsikit train store --labels cohort.csv --method abmil -o run
 
       wsikit train store --labels cohort.csv --method graph_transformer --folds 5 -o run
+
+      wsikit train store --labels cohort.csv --method am-softmax -o encoder
+
+      wsikit extract store --encoder file:encoder
     """
     from wsikit.cli.evaluate import print_metrics
     from wsikit.stages.evaluate import run_evaluate
@@ -59,6 +74,7 @@ def train(
     flags = {
         "train.method": method,
         "extract.encoder": encoder,
+        "train.patch.encoder": encoder,
         "train.folds": folds,
         "train.epochs": epochs,
         "seed": seed,

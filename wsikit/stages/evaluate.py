@@ -15,7 +15,7 @@ from sklearn.metrics import confusion_matrix
 from wsikit.atomic import write_json
 from wsikit.errors import StoreError
 from wsikit.heads.registry import HEADS
-from wsikit.methods import METHODS
+from wsikit.methods import METHODS, PatchMethod
 from wsikit.reports.run_report import RocCurve, RunReport, SlideRow, write_report
 from wsikit.reports.text import Estimate
 from wsikit.stages.run_folder import RunFacts, RunFolder
@@ -33,10 +33,12 @@ class Evaluation:
     Attributes:
         pooled: over all held-out slides.
         folds: fold -> over the slides it held out.
+        patches: of a run that trained an encoder, the same over single patches.
     """
 
     pooled: Metrics
     folds: dict[str, Metrics]
+    patches: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what metrics.json holds."""
@@ -46,6 +48,7 @@ class Evaluation:
                 fold: {name: m._asdict() for name, m in metrics.items()}
                 for fold, metrics in self.folds.items()
             },
+            **({"patches": self.patches} if self.patches else {}),
         }
 
 
@@ -80,7 +83,7 @@ def run_evaluate(run_path: Path) -> Evaluation:
         )  # fmt: skip
 
     folds = {str(fold): measure(table) for fold, table in held_out.groupby("fold")}
-    evaluation = Evaluation(measure(held_out), folds)
+    evaluation = Evaluation(measure(held_out), folds, run.patch_metrics())
     write_json(run.metrics_json, evaluation.to_json())
     write_report(run.report_html, _report(run, facts, predictions, held_out, evaluation))
     return evaluation
@@ -166,7 +169,7 @@ def _summary(facts: RunFacts, held_out: pd.DataFrame) -> dict[str, str]:
     counts = held_out["label"].value_counts()
     return {
         "method": f"{facts.method}: {METHODS[facts.method].summary}",
-        "encoder": facts.encoder_id,
+        _encoder_row(facts): facts.encoder_id,
         "patches": f"{facts.tile_recipe['size']} px at {facts.tile_recipe['mpp']} um/px",
         "held-out slides": ", ".join(f"{counts.get(c, 0)} {c}" for c in facts.classes),
         "patients": str(held_out["patient_id"].nunique()),
@@ -174,6 +177,12 @@ def _summary(facts: RunFacts, held_out: pd.DataFrame) -> dict[str, str]:
         "seed": str(facts.seed),
         "wsikit": facts.versions["wsikit"],
     }
+
+
+def _encoder_row(facts: RunFacts) -> str:
+    """Name the row that says whose features were learnt from, or where an encoder started."""
+    trained = isinstance(METHODS[facts.method], PatchMethod)
+    return "encoder at the start" if trained else "encoder"
 
 
 def _rows(
@@ -208,7 +217,8 @@ def _rows(
 
 
 def _notes(run: RunFolder, facts: RunFacts, positive: str | None) -> list[str]:
-    kind = HEADS[METHODS[facts.method].head].score_kind
+    method = METHODS[facts.method]
+    kind = "probability" if isinstance(method, PatchMethod) else HEADS[method.head].score_kind
     split = (
         "Each slide was scored by a model that saw no slide of the same patient"
         if facts.folds > 1
@@ -223,7 +233,12 @@ def _notes(run: RunFolder, facts: RunFacts, positive: str | None) -> list[str]:
         + (f", of being {positive}." if positive else "."),
         "For research use. Not a medical device; no diagnosis may rest on it.",
     ]
-    if "-random-" in facts.encoder_id:
+    if isinstance(method, PatchMethod):
+        notes.append(
+            "This run trained an encoder. A slide's probability is the mean over its patches, each"
+            " of which was taught its slide's label."
+        )
+    elif "-random-" in facts.encoder_id:
         notes.append(
             "The encoder's weights are random, not trained: features are good enough for a"
             " demonstration, not for a study."

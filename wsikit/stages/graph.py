@@ -1,14 +1,16 @@
-"""Graph: a slide's features in, its nearest-neighbour graph out."""
+"""Graph: a slide's features in, the edges between its patches out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wsikit.config import GraphConfig
-from wsikit.graphs.knn import knn_graph
+from wsikit.graphs.build import Graph, build_graph
+from wsikit.graphs.search import Search
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.slide_loop import chosen_slides, run_slides
 from wsikit.stages.stored_names import find_encoder_id, graph_id
@@ -18,6 +20,8 @@ from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 
 ALGORITHM = 1
+SEARCH = "inverted lists 1"
+"""What finds neighbours beyond `graph.exact_up_to`, as recipes name it."""
 
 
 def run_graph(
@@ -33,7 +37,7 @@ def run_graph(
 
     Args:
         store_path: the store.
-        config: kind and k.
+        config: kind, k and how to search.
         encoder: name or id of the features.
         slide_ids: only these; default all that are tiled.
         progress: told of each slide.
@@ -48,22 +52,23 @@ def run_graph(
     store = Store(store_path)
     chosen = chosen_slides(store, slide_ids)
     identity = find_encoder_id(store, encoder)
-    name = graph_id(config.kind, config.k, identity)
+    name = graph_id(config, identity)
 
     def recipe_of(slide: StoredSlide) -> str:
         features = slide.derived_attributes(f"features/{identity}").get("recipe_id")
-        return recipe_id(
-            {"algorithm": ALGORITHM, "features": features, "kind": config.kind, "k": config.k}
-        )
+        return recipe_id(_recipe(config, features, len(slide.patches)))
 
     def done_recipe(slide: StoredSlide) -> str | None:
         return slide.derived_attributes(f"graphs/{name}").get("recipe_id")
 
     def work(slide: StoredSlide, recipe: str) -> str:
-        features = slide.features(identity).astype(np.float32)
-        edges, distance = knn_graph(features, config.k)
-        write_graph(store, slide.slide_id, name, edges, distance, {"recipe_id": recipe})
-        return f"{len(features)} patches, {edges.shape[1]} edges"
+        graph = _build(slide, config, identity)
+        attributes: dict[str, Any] = {"recipe_id": recipe}
+        if graph.recall is not None:
+            attributes["recall"] = round(graph.recall, 4)
+        write_graph(store, slide.slide_id, name, graph.edge_index, graph.distance, attributes)
+        words = f"{len(slide.patches)} patches, {graph.edge_index.shape[1]} edges"
+        return words if graph.recall is None else f"{words}, recall {graph.recall:.3f}"
 
     with store.lock():
         outcome = run_slides(
@@ -71,3 +76,26 @@ def run_graph(
             progress or Silent(), overwrite,
         )  # fmt: skip
     return name, outcome
+
+
+def _build(slide: StoredSlide, config: GraphConfig, encoder_id: str) -> Graph:
+    features = slide.features(encoder_id).astype(np.float32)
+    search = Search(config.exact_up_to, config.min_recall)
+    return build_graph(
+        config.kind, features, slide.patches.rowcol, config.k,
+        symmetrise=config.symmetrise, search=search,
+    )  # fmt: skip
+
+
+def _recipe(config: GraphConfig, features: str | None, patches: int) -> dict[str, Any]:
+    """Return what decides a slide's graph; nothing that makes no difference to it."""
+    recipe: dict[str, Any] = {"algorithm": ALGORITHM, "features": features, "kind": config.kind}
+    if config.kind == "spatial":
+        return recipe
+    recipe["k"] = config.k
+    if not config.symmetrise:
+        recipe["symmetrise"] = False
+    if patches > config.exact_up_to:
+        recipe["search"] = {"by": SEARCH, "min_recall": config.min_recall}
+        recipe["search"]["exact_up_to"] = config.exact_up_to
+    return recipe

@@ -56,8 +56,9 @@ def join_labels(store: Store, labels: Path, missing: Callable[[str], str | None]
     out = set(unusable) | set(unlabelled)
     table = cohort[~cohort["slide_id"].isin(out)].reset_index(drop=True)
     if table.empty:
+        slide_id, reason = next(iter((unusable | unlabelled).items()))
         raise CohortError(
-            f"{labels}: none of its {len(cohort)} slides is in the store with features and a label",
+            f"{labels}: none of its {len(cohort)} slides can be used ({slide_id}: {reason})",
             "check that slide ids match (wsikit status STORE lists them)",
         )
     table["fingerprint"] = [source_fingerprint(store, i) for i in table["slide_id"]]
@@ -72,12 +73,13 @@ def _lacks(slide_id: str, missing: Callable[[str], str | None]) -> str | None:
 
 
 def _why_absent(store: Store, slide_id: str) -> str:
-    tile = store.status(slide_id).get("tile")
-    if tile is None:
-        return "labelled, but not in the store: tile it, or take its row out"
-    if tile.state == "empty":
-        return "no tissue was found in it"
-    return f"failed at tile: {tile.reason}"
+    first = {s.partition(".")[0]: outcome for s, outcome in store.status(slide_id).items()}
+    for stage in ("tile", "ingest"):
+        if stage in first and first[stage].state == "empty":
+            return "no tissue was found in it"
+        if stage in first:
+            return f"failed at {stage}: {first[stage].reason}"
+    return "labelled, but not in the store: tile it, or take its row out"
 
 
 def source_fingerprint(store: Store, slide_id: str) -> str:

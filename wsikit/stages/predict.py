@@ -18,17 +18,16 @@ import pandas as pd
 
 from wsikit.atomic import ensure_folder, write_bytes
 from wsikit.errors import StoreError, WsikitError
-from wsikit.stages.bags import bag_loader
 from wsikit.stages.labelled import source_fingerprint
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
-from wsikit.stages.run_heads import trained_heads
+from wsikit.stages.run_scorers import slide_scorer
 from wsikit.stages.slide_loop import chosen_slides
 from wsikit.store.recipe import differences
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.training.device import resolve_device
-from wsikit.training.predict import BagPrediction, predict_bag
+from wsikit.training.predict import BagPrediction
 from wsikit.types import FloatArray
 
 STAGE = "predict"
@@ -59,7 +58,8 @@ def run_predict(
     """Score every slide of a store with a trained run.
 
     Args:
-        store_path: a store with the run's features, and graphs where the method needs them.
+        store_path: a store with the run's features, and graphs where the method needs them; of a
+            run that trained an encoder, the patches are enough.
         run_path: the run.
         out: receives `predictions.csv` and `patches/`; default the run's own folder.
         device: `auto`, `cpu` or `cuda`.
@@ -76,13 +76,9 @@ def run_predict(
     store, run = Store(store_path), RunFolder(run_path)
     facts = run.facts()
     _check_recipe(store, facts)
-    heads = trained_heads(run, facts)
-    on = resolve_device(device)
-    for head in heads:
-        head.to(on).eval()
+    score = slide_scorer(store, run, facts, resolve_device(device))
     splits = run.splits()
     folder = RunFolder(out or run_path)
-    load = bag_loader(store, facts.encoder_id, facts.graph_id)
     chosen = chosen_slides(store, slide_ids)
     ensure_folder(folder.patches)
     outcome, rows = Outcome(), []
@@ -90,9 +86,7 @@ def run_predict(
     for slide_id in chosen:
         try:
             standing = _standing(splits, store, slide_id, facts.folds)
-            bag = load(slide_id)
-            scores = [predict_bag(heads[f], slide_id, bag, on) for f in standing.folds]
-            mean = _mean(scores)
+            mean = _mean(score(slide_id, standing.folds))
             _write_patches(folder.patch_table(slide_id), store.slide(slide_id), mean, facts)
         except (WsikitError, OSError) as error:
             outcome.failed[slide_id] = str(error)

@@ -27,7 +27,7 @@ class RunFacts:
         recipe_id: identity of everything that decides the weights.
         method: name of the method.
         classes: the labels, the positive one last.
-        encoder_id: the features it was trained on.
+        encoder_id: the features it was trained on; of a run that trains an encoder, the start.
         graph_id: the graphs it was trained on; None where the head needs none.
         in_features: width of a feature.
         folds: number of folds.
@@ -62,6 +62,8 @@ class RunFolder:
         self.splits_csv = path / "split.csv"
         self.predictions_csv = path / "predictions.csv"
         self.metrics_json = path / "metrics.json"
+        self.patch_metrics_json = path / "patch_metrics.json"
+        self.encoder = path / "encoder.safetensors"
         self.report_html = path / "report.html"
         self.patches = path / "patches"
         self.heatmaps = path / "heatmaps"
@@ -88,7 +90,10 @@ class RunFolder:
         """Remove an earlier run's files, and nothing else that lies in the folder."""
         for folder in (self.path / "folds", self.patches, self.heatmaps):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.predictions_csv, self.metrics_json, self.report_html, self.splits_csv):
+        for file in (
+            self.predictions_csv, self.metrics_json, self.report_html, self.splits_csv,
+            self.patch_metrics_json, self.encoder,
+        ):  # fmt: skip
             file.unlink(missing_ok=True)
 
     def begin(self, config: Config, facts: RunFacts) -> None:
@@ -150,6 +155,23 @@ class RunFolder:
         """Read the predictions; missing text is empty."""
         columns = {"slide_id", "patient_id", "label", "fold", "split", "pred"}
         return self._table(self.predictions_csv, "wsikit predict", columns)
+
+    def patch_metrics(self) -> dict[str, Any] | None:
+        """Read how single patches fare; None of a run that was not trained on patches.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        try:
+            content = json.loads(self.patch_metrics_json.read_bytes())
+            content["pooled"]["auc"]["value"]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self.patch_metrics_json}: cannot be read", "run wsikit train again"
+            ) from error
+        return dict(content)
 
     def _table(self, path: Path, command: str, columns: set[str]) -> pd.DataFrame:
         try:

@@ -6,7 +6,7 @@ import torch
 
 from wsikit.config import Config
 from wsikit.heads.bag import Head
-from wsikit.methods import METHODS
+from wsikit.methods import slide_method
 from wsikit.stages.run_folder import RunFacts, RunFolder
 from wsikit.training.fit_folder import load_weights
 
@@ -15,7 +15,9 @@ def untrained_head(facts: RunFacts, config: Config, fold: int) -> Head:
     """Build the head of one fold, its initial weights decided by the seed and the fold."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(facts.seed * 1009 + fold)
-        return METHODS[facts.method].build(facts.in_features, len(facts.classes), config.train.head)
+        return slide_method(facts.method).build(
+            facts.in_features, len(facts.classes), config.train.head
+        )
 
 
 def trained_heads(run: RunFolder, facts: RunFacts) -> list[Head]:

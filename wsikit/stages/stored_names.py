@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wsikit.config import GraphConfig
 from wsikit.encoders.registry import id_prefix
 from wsikit.errors import StoreError, nearest
 from wsikit.store.store import Store
@@ -33,6 +34,25 @@ def find_encoder_id(store: Store, name: str) -> str:
     raise StoreError(f"{store.path}: no features yet", "run wsikit extract first")
 
 
-def graph_id(kind: str, k: int, encoder_id: str) -> str:
-    """Return the id of a graph: its kind, its k and the features it is built on."""
-    return f"{kind}{k}-{encoder_id}"
+def graph_id(config: GraphConfig, encoder_id: str) -> str:
+    """Return the id of a graph: its kind, its k, what else is not as usual, and its features.
+
+    Args:
+        config: how the graph is built.
+        encoder_id: the features it is built on.
+
+    Returns:
+        Such as `knn8-resnet18-random-301f1a8d`, `spatial-...` (which has no k and no search) or
+        `hybrid8-directed-recall0.99-...`.
+    """
+    if config.kind == "spatial":
+        return f"spatial-{encoder_id}"
+    usual = GraphConfig()
+    parts = [f"{config.kind}{config.k}"]
+    if not config.symmetrise:
+        parts.append("directed")
+    if config.exact_up_to != usual.exact_up_to:
+        parts.append(f"exact{config.exact_up_to}")
+    if config.min_recall != usual.min_recall:
+        parts.append(f"recall{config.min_recall}")
+    return "-".join([*parts, encoder_id])

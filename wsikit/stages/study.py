@@ -11,6 +11,7 @@ from typing import TypeVar
 from wsikit.config import Config
 from wsikit.errors import ConfigError
 from wsikit.execution.pool import open_pool
+from wsikit.methods import METHODS, PatchMethod
 from wsikit.stages.cohort import SourceSlide, source_slides
 from wsikit.stages.evaluate import Evaluation, run_evaluate
 from wsikit.stages.extract import run_extract
@@ -64,7 +65,8 @@ def run_study(
 ) -> StudyResult:
     """Do every stage of a recipe; stages and slides that are done are skipped.
 
-    Without a cohort, and so without labels, it stops after the graphs.
+    Without a cohort, and so without labels, it stops after the graphs. A method that trains an
+    encoder needs no features, so none are made.
 
     Args:
         config: the recipe; `output` and one of `slides` and `cohort` must be given.
@@ -97,6 +99,18 @@ def run_study(
             )  # fmt: skip
 
     result.outcomes["tile"] = result.timed("tile", tile)
+    encoder_id = None
+    if config.cohort is None or not isinstance(METHODS[config.train.method], PatchMethod):
+        encoder_id = _describe(result, config, progress, device, overwrite)
+    if config.cohort is not None:
+        _learn(result, config, base / config.cohort, encoder_id, progress, device, truth, overwrite)
+    return result
+
+
+def _describe(
+    result: StudyResult, config: Config, progress: Progress, device: str, overwrite: bool
+) -> str:
+    """Make features and graphs; return the encoder id."""
     encoder_id, result.outcomes["extract"] = result.timed(
         "extract",
         lambda: run_extract(
@@ -109,9 +123,7 @@ def run_study(
             result.store, config.graph, encoder_id, progress=progress, overwrite=overwrite
         ),
     )
-    if config.cohort is not None:
-        _learn(result, config, base / config.cohort, encoder_id, progress, device, truth, overwrite)
-    return result
+    return encoder_id
 
 
 def _sources(config: Config, base: Path) -> list[SourceSlide]:
@@ -128,7 +140,7 @@ def _learn(
     result: StudyResult,
     config: Config,
     cohort: Path,
-    encoder_id: str,
+    encoder_id: str | None,
     progress: Progress,
     device: str,
     truth: Path | None,

@@ -177,15 +177,18 @@ class SlideWriter:
     def _shard_file(self, shard: Shard) -> Path:
         return self.staging / "0" / "c" / "0" / str(shard.row) / str(shard.col)
 
-    def finish(self, final: Path) -> None:
+    def finish(self, final: Path, index: Mapping[str, NDArray[Any]] | None = None) -> None:
         """Write the index and move the slide to its place.
 
         Args:
             final: the slide's place under `slides/`.
+            index: the columns of `PatchIndex`, where patches lie off the grid; default the kept
+                patches of the grid.
         """
         decisions = self.decisions()
         group = zarr.open_group(self.staging, mode="r+")
-        for name, values in _index(decisions, self.grid).items():
+        columns = _index(decisions, self.grid) if index is None else index
+        for name, values in columns.items():
             _write_whole(group.require_group("patches"), name, values)
         for name in ("foreground", "entropy", "reason"):
             _write_whole(group.require_group("decisions"), name, getattr(decisions, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -110,10 +110,10 @@ class StoredSlide:
         columns = {f.name: self._read(f"patches/{f.name}") for f in fields(PatchIndex)}
         return PatchIndex(**columns)
 
-    def _read(self, name: str) -> NDArray[Any]:
-        """Read a whole array; what is missing from it was given an impossible value."""
+    def _read(self, name: str, rows: slice = slice(None)) -> NDArray[Any]:
+        """Read an array, or rows of it; what is missing was given an impossible value."""
         try:
-            values = np.asarray(self._array(name)[:])
+            values = np.asarray(self._array(name)[rows])
         except _DAMAGE as error:
             raise self._damaged(error) from error
         if _is_missing(values).any():
@@ -167,12 +167,26 @@ class StoredSlide:
         """Micrometres per level-0 pixel."""
         return Mpp(*self.attributes["mpp_l0"])
 
+    @property
+    def has_pixels(self) -> bool:
+        """Whether the patches' pixels are stored; an ingested slide has features alone."""
+        return bool(self.attributes.get("pixels", True))
+
+    def require_pixels(self) -> None:
+        """Raise StoreError where only features are stored."""
+        if not self.has_pixels:
+            raise StoreError(
+                f"slide '{self.slide_id}' was ingested with features alone and has no pixels",
+                "tile the slide itself into another store to do this",
+            )
+
     def read_patch(self, index: int) -> UInt8Image:
         """Return patch `index` as (size, size, 3) uint8, white where it overhangs the slide.
 
         Raises:
-            StoreError: the chunk is damaged.
+            StoreError: the chunk is damaged, or the slide has no pixels.
         """
+        self.require_pixels()
         row, col = int(self.patches.row[index]), int(self.patches.col[index])
         try:
             return self._decode(self._chunk(row, col), self.grid.patch_px)
@@ -246,13 +260,33 @@ class StoredSlide:
         Raises:
             StoreError: there are none by that encoder, or they do not match the patches.
         """
-        array = self._derived(f"features/{encoder_id}", "wsikit extract")
+        self._features_array(encoder_id)
+        return cast("NDArray[np.floating[Any]]", self._read(f"features/{encoder_id}"))
+
+    def feature_width(self, encoder_id: str) -> int:
+        """Return D of `features`, without reading them; raises as it does."""
+        return int(self._features_array(encoder_id).shape[1])
+
+    def feature_dtype(self, encoder_id: str) -> np.dtype[Any]:
+        """Return the type of `features`, without reading them; raises as it does."""
+        return np.dtype(self._features_array(encoder_id).dtype)
+
+    def feature_blocks(self, encoder_id: str) -> Iterator[NDArray[np.floating[Any]]]:
+        """Yield the rows of `features` in their order, a chunk at a time; raises as it does."""
+        array = self._features_array(encoder_id)
+        for start in range(0, array.shape[0], array.chunks[0]):
+            rows = slice(start, start + array.chunks[0])
+            yield cast("NDArray[np.floating[Any]]", self._read(f"features/{encoder_id}", rows))
+
+    def _features_array(self, encoder_id: str) -> zarr.Array[Any]:
+        command = "wsikit extract" if self.has_pixels else "wsikit ingest"
+        array = self._derived(f"features/{encoder_id}", command)
         if array.shape[0] != len(self.patches):
             raise StoreError(
                 f"{self.path.name}: {array.shape[0]} features for {len(self.patches)} patches",
-                "run wsikit extract with --overwrite",
+                f"run {command} with --overwrite",
             )
-        return cast("NDArray[np.floating[Any]]", self._read(f"features/{encoder_id}"))
+        return array
 
     def graph(self, graph_id: str) -> tuple[NDArray[np.int64], FloatArray]:
         """Return a graph: edge_index (2, E) int64 and distance (E,) float32.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import lightning.pytorch as L
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,10 +12,11 @@ from torch.nn import functional
 from wsikit.errors import WsikitError
 from wsikit.heads.bag import Head
 from wsikit.training.bags import LabelledBag
+from wsikit.training.fit_module import FitModule, copied_state
 from wsikit.training.metrics import auc
 
 
-class BagModule(L.LightningModule):
+class BagModule(FitModule):
     """Wrap a head with a loss, an optimiser and what is measured each epoch.
 
     The loss is cross-entropy times the weight of the bag's class. (Passing the weights to
@@ -30,10 +30,6 @@ class BagModule(L.LightningModule):
         class_weights: one factor a class; None for 1 throughout.
         seed: random numbers of a step (dropout) follow from it, the epoch and the step alone, so
             that a resumed fit draws what an undisturbed one would have drawn.
-
-    Attributes:
-        val_auc: of the last validation, in full precision (Lightning logs float32); None where
-            validation has one class.
     """
 
     def __init__(
@@ -50,7 +46,6 @@ class BagModule(L.LightningModule):
         self.weight_decay = weight_decay
         self.class_weights = class_weights
         self.seed = seed
-        self.val_auc: float | None = None
         self._val_labels: list[int] = []
         self._val_probabilities: list[Tensor] = []
 
@@ -91,6 +86,10 @@ class BagModule(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW over all parameters."""
         return torch.optim.AdamW(self.head.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+
+    def kept_state(self) -> dict[str, Tensor]:
+        """Copy the head."""
+        return copied_state(self.head)
 
     def transfer_batch_to_device(
         self, batch: LabelledBag, device: torch.device, dataloader_idx: int

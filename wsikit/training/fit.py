@@ -1,4 +1,7 @@
-"""Fit a head to labelled bags, best epoch by validation, resumable after a kill at any moment."""
+"""Fit a head to labelled bags, best epoch by validation, resumable after a kill at any moment.
+
+`resumable_fit` is what any fit shares; `fit_patches` of `patch_fit.py` is the other one.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import lightning.pytorch as L
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from wsikit.errors import CohortError, ConfigError, StoreError
@@ -20,13 +23,13 @@ from wsikit.heads.bag import Head
 from wsikit.training.bag_module import BagModule, balanced_weights
 from wsikit.training.bags import BagDataset, EpochSampler, LabelledBag, collate_single
 from wsikit.training.device import resolve_device
-from wsikit.training.fit_folder import FitFolder, load_weights
+from wsikit.training.fit_folder import FitFolder
 from wsikit.training.fit_options import FitOptions
 from wsikit.training.fit_record import FitRecord, Progress
 from wsikit.training.quiet import quiet_lightning
 from wsikit.training.threads import fitting_threads
 
-__all__ = ["FitOptions", "FitResult", "fit_head"]
+__all__ = ["FitOptions", "FitResult", "fit_device", "fit_head", "make_trainer", "resumable_fit"]
 
 
 class FitResult(NamedTuple):
@@ -84,15 +87,43 @@ def fit_head(
         WsikitError: the loss is not finite.
     """
     recipe = _recipe(head, train, val, options)
-    files = FitFolder(folder)
+
+    def work(record: FitRecord, resumes: bool) -> None:
+        _train(head, train, val, options, record, resumes)
+
+    return resumable_fit(head, recipe, options, FitFolder(folder), work, progress)
+
+
+def resumable_fit(
+    network: nn.Module,
+    recipe: dict[str, Any],
+    options: FitOptions,
+    files: FitFolder,
+    work: Callable[[FitRecord, bool], None],
+    progress: Progress | None = None,
+) -> FitResult:
+    """Train anything, or go on with it, or find it done; leave the best epoch in it and on disk.
+
+    Args:
+        network: changed in place, and left on the CPU in evaluation mode.
+        recipe: `inputs` and `options`, plain values that say which fit this is.
+        options: settings.
+        files: the fit's folder.
+        work: trains with Lightning, the record among its callbacks; told whether it goes on from
+            the folder's checkpoint.
+        progress: called with (epoch, epochs, metrics) after each epoch is saved.
+
+    Raises:
+        StoreError: the folder holds another fit, or a damaged one.
+    """
     done = files.read_summary()
     if done is not None:
-        return _finished(head, files, done, recipe)
+        return _finished(network, files, done, recipe)
     record = FitRecord(files, recipe, options.epochs, options.patience, progress)
     resumes = _restore(record, files)
     if not record.done:
-        _train(head, train, val, options, record, resumes)
-    return _finish(head, files, record, options)
+        work(record, resumes)
+    return _finish(network, files, record, options)
 
 
 def _train(
@@ -103,9 +134,7 @@ def _train(
     record: FitRecord,
     resumes: bool,
 ) -> None:
-    device = resolve_device(options.device)
-    if device.type == "cpu" and options.precision == "16-mixed":
-        raise ConfigError("train.precision 16-mixed needs a GPU", "use bf16-mixed or 32-true")
+    device = fit_device(options)
     standardise = getattr(head, "standardise", None)
     if not resumes and isinstance(standardise, Standardise):
         standardise.fit(train[index].bag.features for index in range(len(train)))
@@ -118,7 +147,7 @@ def _train(
     )
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
     with quiet_lightning(), fitting_threads(train), torch.random.fork_rng(devices=gpus):
-        trainer = _trainer(options, device, record)
+        trainer = make_trainer(options, device, record)
         trainer.fit(
             module,
             _loader(train, EpochSampler(len(train), options.seed)),
@@ -128,7 +157,20 @@ def _train(
         )
 
 
-def _trainer(options: FitOptions, device: torch.device, record: FitRecord) -> L.Trainer:
+def fit_device(options: FitOptions) -> torch.device:
+    """Return where to train.
+
+    Raises:
+        ConfigError: the precision needs a GPU, and there is none.
+    """
+    device = resolve_device(options.device)
+    if device.type == "cpu" and options.precision == "16-mixed":
+        raise ConfigError("train.precision 16-mixed needs a GPU", "use bf16-mixed or 32-true")
+    return device
+
+
+def make_trainer(options: FitOptions, device: torch.device, record: FitRecord) -> L.Trainer:
+    """Set Lightning up for one process that says nothing and whose only callback is the record."""
     return L.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
@@ -205,7 +247,7 @@ def _check_recipe(found: Any, wanted: dict[str, Any], files: FitFolder) -> None:
 
 
 def _finished(
-    head: Head, files: FitFolder, summary: dict[str, Any], recipe: dict[str, Any]
+    network: nn.Module, files: FitFolder, summary: dict[str, Any], recipe: dict[str, Any]
 ) -> FitResult:
     try:
         found = {"inputs": summary["inputs"], "options": dict(summary["options"])}
@@ -215,12 +257,14 @@ def _finished(
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{files.summary} is not a fit's summary", "delete it") from error
     files.drop_checkpoint()
-    load_weights(head, files.weights)
-    head.eval()
+    files.read_weights(network)
+    network.eval()
     return result
 
 
-def _finish(head: Head, files: FitFolder, record: FitRecord, options: FitOptions) -> FitResult:
+def _finish(
+    network: nn.Module, files: FitFolder, record: FitRecord, options: FitOptions
+) -> FitResult:
     best = record.best_row
     result = FitResult(
         best_epoch=best.epoch,
@@ -235,6 +279,6 @@ def _finish(head: Head, files: FitFolder, record: FitRecord, options: FitOptions
         {**result._asdict(), "inputs": record.recipe["inputs"], "options": asdict(options)}
     )
     files.drop_checkpoint()
-    head.cpu().load_state_dict(record.best)
-    head.eval()
+    network.cpu().load_state_dict(record.best)
+    network.eval()
     return result

@@ -84,6 +84,14 @@ class FitFolder:
         with whole_file(self.weights) as part:
             save_file(dict(state), part)
 
+    def read_weights(self, network: nn.Module) -> None:
+        """Load what `write_weights` wrote into a network of the same shape.
+
+        Raises:
+            WeightsError: the file is absent, damaged, or another network's.
+        """
+        load_weights(network, self.weights)
+
     def write_summary(self, summary: Mapping[str, object]) -> None:
         """Write `fit.json`."""
         text = json.dumps(summary, indent=2, sort_keys=True) + "\n"

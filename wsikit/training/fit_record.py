@@ -8,11 +8,11 @@ from typing import Any
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
-from torch import Tensor, nn
+from torch import Tensor
 
 from wsikit.atomic import whole_file
-from wsikit.training.bag_module import BagModule
 from wsikit.training.fit_folder import EpochRow, FitFolder
+from wsikit.training.fit_module import FitModule
 
 Progress = Callable[[int, int, dict[str, float | None]], None]
 """Called with (epoch, epochs, metrics) after each epoch; epochs count from 1."""
@@ -73,8 +73,8 @@ class FitRecord(Checkpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take down the epoch, save, and stop where nothing is to be gained."""
-        if not isinstance(pl_module, BagModule):
-            raise TypeError(f"expected a BagModule, not {type(pl_module).__name__}")
+        if not isinstance(pl_module, FitModule):
+            raise TypeError(f"expected a FitModule, not {type(pl_module).__name__}")
         row = EpochRow(
             epoch=len(self.rows) + 1,
             train_loss=float(trainer.callback_metrics["train_loss"]),
@@ -83,7 +83,7 @@ class FitRecord(Checkpoint):
         )
         self.rows.append(row)
         if self.best_row is row:
-            self.best = head_state(pl_module.head)
+            self.best = pl_module.kept_state()
         with whole_file(self.folder.checkpoint) as part:
             trainer.save_checkpoint(part)
         self.folder.write_history(self.rows)
@@ -109,11 +109,3 @@ class FitRecord(Checkpoint):
         self.best = state_dict["best"]
         self._seconds_before = state_dict["seconds"]
         self._started = time.monotonic()
-
-
-def head_state(head: nn.Module) -> dict[str, Tensor]:
-    """Copy a head's parameters and buffers to the CPU, sharing no memory."""
-    return {
-        name: tensor.detach().cpu().clone().contiguous()
-        for name, tensor in head.state_dict().items()
-    }

@@ -1,0 +1,253 @@
+"""Train an encoder: the store's patches with their slides' labels in, a run that is an encoder out.
+
+Slides are split by patient before anything else, so that no patch of a held-out patient is learnt
+from, and the best epoch is chosen on validation slides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wsikit.atomic import write_json
+from wsikit.config import Config
+from wsikit.encoders.network import Encoder, encoder_id
+from wsikit.methods import PatchMethod
+from wsikit.stages.labelled import Labelled, join_labels
+from wsikit.stages.patch_network import (
+    encoder_file,
+    patch_reader,
+    starting_encoder,
+    starting_network,
+)
+from wsikit.stages.predict import prediction_row
+from wsikit.stages.progress import Outcome, Progress
+from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
+from wsikit.stages.train_run import (
+    STAGE,
+    EpochProgress,
+    Schedule,
+    Sides,
+    begin_run,
+    cohort_rows,
+    fold_seed,
+    mention,
+    order_classes,
+    sides_of,
+    versions,
+)
+from wsikit.store.recipe import recipe_id
+from wsikit.store.store import Store
+from wsikit.training.device import resolve_device
+from wsikit.training.metrics import classification_metrics
+from wsikit.training.patch_data import PatchSide, ReadPatch
+from wsikit.training.patch_fit import PatchFitOptions, fit_patches
+from wsikit.training.patch_network import PatchNetwork
+from wsikit.training.patch_plan import PatchSlide
+from wsikit.training.patch_predict import predict_patches
+from wsikit.training.predict import BagPrediction
+
+ALGORITHM = 1
+
+Scored = list[tuple[dict[str, str], BagPrediction]]
+"""Patient and label of slides, with their scores."""
+
+
+def run_patch_train(
+    store: Store,
+    method: PatchMethod,
+    schedule: Schedule,
+    labels: Path,
+    run_path: Path,
+    config: Config,
+    *,
+    device: str,
+    progress: Progress,
+    overwrite: bool,
+) -> Outcome:
+    """Train an encoder on patches and measure it on held-out slides; see `run_train`.
+
+    Writes what other runs hold, `encoder.safetensors` (with several folds one in each fold's
+    folder), and `patch_metrics.json`: how single patches of validation and held-out slides fare
+    against the labels of their slides.
+
+    Raises:
+        CohortError: the labels are wrong or cannot be split as asked.
+        ConfigError: the network or an option is not there.
+        StoreError: the run folder holds another training.
+        WeightsError: the start's weights are not at hand.
+    """
+    labelled = join_labels(store, labels, lambda slide_id: _missing(store, slide_id))
+    mention(labelled, progress)
+    order_classes(labelled.table["label"], config.train.positive)  # before weights are fetched
+    start = starting_encoder(config.train.patch, progress.say)
+    facts = _facts(store, config, labelled, start)
+    network = starting_network(start, method, facts, config, 0)  # a wrong option is said now
+    run = RunFolder(run_path)
+    splits = begin_run(run, config, facts, labelled.table, overwrite)
+    slides = list(labelled.table["slide_id"])
+    if run.trained(facts.folds):
+        return Outcome(skipped=slides, failed=labelled.unusable)
+    counts = {slide_id: len(store.slide(slide_id).patches) for slide_id in slides}
+    read = patch_reader(store)
+    progress.start(STAGE, schedule.epochs * facts.folds)
+    held_out: list[Scored] = []
+    validation: list[Scored] = []
+    for fold in range(facts.folds):
+        sides = sides_of(splits, fold)
+        if fold:
+            network = starting_network(start, method, facts, config, fold)
+        _fit(network, run, facts, config, schedule, fold, sides, counts, read, device, progress)
+        scored = [
+            list(_scored(network, side, counts, read, device, config))
+            for side in (sides.val, sides.test)
+        ]
+        validation.append(scored[0])
+        held_out.append(scored[1])
+    progress.finish()
+    write_json(run.patch_metrics_json, _patch_metrics(validation, held_out, facts, config))
+    write_table(run.predictions_csv, _predictions(held_out, facts))
+    progress.say(f"the encoder: {_how_to_use(run, facts.folds)}")
+    return Outcome(done=slides, failed=labelled.unusable)
+
+
+def _missing(store: Store, slide_id: str) -> str | None:
+    slide = store.slide(slide_id)
+    slide.require_pixels()
+    return None if len(slide.patches) else "has no patches"
+
+
+def _facts(store: Store, config: Config, labelled: Labelled, start: Encoder) -> RunFacts:
+    table = labelled.table
+    identity = encoder_id(start)
+    recipe = recipe_id(
+        {
+            "algorithm": ALGORITHM,
+            "train": config.train.model_dump(mode="json"),
+            "seed": config.seed,
+            "start": identity,
+            "patches": {i: store.slide(i).recipe_id for i in table["slide_id"]},
+            "cohort": cohort_rows(table),
+        }
+    )
+    return RunFacts(
+        recipe_id=recipe,
+        method=config.train.method,
+        classes=order_classes(table["label"], config.train.positive),
+        encoder_id=identity,
+        graph_id=None,
+        in_features=start.features,
+        folds=config.train.folds,
+        seed=config.seed,
+        tile_recipe=store.tile_recipe,
+        versions=versions(),
+        dropped={**labelled.unusable, **labelled.unlabelled},
+    )
+
+
+def _fit(
+    network: PatchNetwork,
+    run: RunFolder,
+    facts: RunFacts,
+    config: Config,
+    schedule: Schedule,
+    fold: int,
+    sides: Sides,
+    counts: dict[str, int],
+    read: ReadPatch,
+    device: str,
+    progress: Progress,
+) -> None:
+    train = config.train
+    options = PatchFitOptions(
+        epochs=schedule.epochs,
+        lr=train.lr,
+        weight_decay=train.weight_decay,
+        patience=schedule.patience,
+        class_weights=train.class_weights,
+        seed=fold_seed(config.seed, fold),
+        device="cuda" if resolve_device(device).type == "cuda" else "cpu",
+        batch_size=train.patch.batch_size,
+        per_slide=train.patch.per_slide,
+        augment=train.patch.augment,
+        frozen=train.patch.frozen,
+    )
+    told = EpochProgress(progress, fold, schedule.epochs)
+    result = fit_patches(
+        network, _side(sides.train, facts, counts, read), _side(sides.val, facts, counts, read),
+        options, run.fold(fold), encoder_file(run, facts.folds, fold), told,
+    )  # fmt: skip
+    told.finish(result.best_epoch, result.val_loss)
+
+
+def _side(
+    side: pd.DataFrame, facts: RunFacts, counts: dict[str, int], read: ReadPatch
+) -> PatchSide:
+    slides = [
+        PatchSlide(slide_id, facts.classes.index(label), counts[slide_id])
+        for slide_id, label in zip(side["slide_id"], side["label"], strict=True)
+    ]
+    return PatchSide(tuple(slides), read)
+
+
+def _scored(
+    network: PatchNetwork,
+    side: pd.DataFrame,
+    counts: dict[str, int],
+    read: ReadPatch,
+    device: str,
+    config: Config,
+) -> Iterator[tuple[dict[str, str], BagPrediction]]:
+    on = resolve_device(device)
+    network.to(on).eval()
+    size = config.train.patch.batch_size
+    for slide_id, patient_id, label in zip(
+        side["slide_id"], side["patient_id"], side["label"], strict=True
+    ):
+        known = {"patient_id": patient_id, "label": label}
+        yield known, predict_patches(network, read, slide_id, counts[slide_id], on, size)
+
+
+def _predictions(held_out: Sequence[Scored], facts: RunFacts) -> pd.DataFrame:
+    rows = []
+    for fold, scored in enumerate(held_out):
+        for known, prediction in scored:
+            row = known | {"fold": str(fold), "split": "test"}
+            rows.append(
+                prediction_row(prediction.slide_id, row, prediction.probabilities, facts.classes)
+            )
+    return pd.DataFrame(rows).sort_values("slide_id")
+
+
+def _patch_metrics(
+    validation: Sequence[Scored], held_out: Sequence[Scored], facts: RunFacts, config: Config
+) -> dict[str, Any]:
+    """Measure single patches against the labels they inherit; patients are resampled."""
+
+    def measure(scored: Scored) -> dict[str, Any]:
+        patches = [len(prediction.patch_probabilities) for _, prediction in scored]
+        labels = [facts.classes.index(known["label"]) for known, _ in scored]
+        metrics = classification_metrics(
+            np.repeat(labels, patches),
+            np.concatenate([prediction.patch_probabilities for _, prediction in scored]),
+            np.repeat([known["patient_id"] for known, _ in scored], patches),
+            bootstrap=config.train.bootstrap, seed=config.seed,
+        )  # fmt: skip
+        return {name: interval._asdict() for name, interval in metrics.items()}
+
+    return {
+        "pooled": measure([slide for scored in held_out for slide in scored]),
+        "folds": {str(fold): measure(scored) for fold, scored in enumerate(held_out)},
+        "validation": {str(fold): measure(scored) for fold, scored in enumerate(validation)},
+    }
+
+
+def _how_to_use(run: RunFolder, folds: int) -> str:
+    """Say under which name the other commands know the encoder."""
+    if folds == 1:
+        return f"wsikit extract STORE --encoder file:{run.path}"
+    return f"one a fold; wsikit extract STORE --encoder file:{run.fold(0)}"

@@ -1,0 +1,51 @@
+"""Score the patches of a slide with a network that was trained on patches."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from wsikit.errors import SlideError
+from wsikit.training.patch_data import PatchBatches, PatchSide, ReadPatch
+from wsikit.training.patch_network import PatchNetwork
+from wsikit.training.patch_plan import PatchSlide, validation_plan
+from wsikit.training.predict import BagPrediction
+
+
+def predict_patches(
+    network: PatchNetwork,
+    read: ReadPatch,
+    slide_id: str,
+    patches: int,
+    device: torch.device,
+    batch_size: int,
+) -> BagPrediction:
+    """Score every patch of a slide; the slide's probabilities are their mean.
+
+    Args:
+        network: on `device`, in evaluation mode.
+        read: reads a patch.
+        slide_id: the slide.
+        patches: how many it has, 1 or more.
+        device: where to compute.
+        batch_size: patches at once.
+
+    Returns:
+        The prediction; its attention is the same for every patch.
+
+    Raises:
+        SlideError: a score is not finite.
+    """
+    side = PatchSide((PatchSlide(slide_id, 0, patches),), read)
+    plan = validation_plan(side.slides, None, 0)
+    batches = PatchBatches(side, lambda _: plan, batch_size)
+    parts = [network.probabilities(batch.pixels.to(device)).numpy() for batch in batches]
+    probabilities = np.concatenate(parts)  # (N, C)
+    if not np.isfinite(probabilities).all():
+        raise SlideError(f"slide '{slide_id}' has scores that are not finite", "train again")
+    return BagPrediction(
+        slide_id,
+        probabilities.mean(axis=0, dtype=np.float64).astype(np.float32),
+        probabilities,
+        np.full(patches, 1 / patches, np.float32),
+    )
