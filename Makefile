@@ -32,7 +32,7 @@ demo: .venv/.installed
 	@$(BIN)/wsikit demo -o demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

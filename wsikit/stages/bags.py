@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from wsikit.errors import SlideError
 from wsikit.heads.bag import Bag
 from wsikit.store.store import Store
 
@@ -18,10 +19,17 @@ def bag_loader(store: Store, encoder_id: str, graph_id: str | None) -> Callable[
         store: an open store.
         encoder_id: which features.
         graph_id: which graph; None for heads that need none.
+
+    The function raises SlideError for a slide without patches: there is no score of nothing.
     """
 
     def load(slide_id: str) -> Bag:
         slide = store.slide(slide_id)
+        if not slide.patch_count:
+            raise SlideError(
+                "no tissue was found in it, so there is nothing to score",
+                "look at what was dropped: wsikit inspect STORE --patches --slide ID",
+            )
         features = torch.from_numpy(slide.features(encoder_id).astype(np.float32))
         rowcol = torch.from_numpy(slide.patches.rowcol)
         if graph_id is None:

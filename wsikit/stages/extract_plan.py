@@ -64,7 +64,7 @@ class Plan:
                     f"has features by {encoder_id} of another recipe: use --overwrite to redo them"
                 )
         if work.recipes:
-            work.patches = len(stored.patches)
+            work.patches = stored.patch_count
         return work
 
     def _recipe(self, stored: StoredSlide, encoder_id: str) -> str:

@@ -12,6 +12,8 @@ from wsikit.errors import CohortError, WsikitError
 from wsikit.stages.cohort import read_cohort, require_column
 from wsikit.store.store import Store
 
+NO_TISSUE = "no tissue was found in it"
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -76,7 +78,7 @@ def _why_absent(store: Store, slide_id: str) -> str:
     first = {s.partition(".")[0]: outcome for s, outcome in store.status(slide_id).items()}
     for stage in ("tile", "ingest"):
         if stage in first and first[stage].state == "empty":
-            return "no tissue was found in it"
+            return NO_TISSUE
         if stage in first:
             return f"failed at {stage}: {first[stage].reason}"
     return "labelled, but not in the store: tile it, or take its row out"

@@ -17,7 +17,7 @@ from wsikit.heads.bag import Head
 from wsikit.heads.registry import HEADS
 from wsikit.methods import METHODS, Method, PatchMethod
 from wsikit.stages.bags import bag_loader
-from wsikit.stages.labelled import Labelled, join_labels
+from wsikit.stages.labelled import NO_TISSUE, Labelled, join_labels
 from wsikit.stages.predict import prediction_row
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
@@ -117,6 +117,8 @@ def _graph_id(method: Method, config: Config, encoder_id: str) -> str | None:
 
 def _missing(store: Store, slide_id: str, encoder_id: str, graph: str | None) -> str | None:
     slide = store.slide(slide_id)
+    if not slide.patch_count:
+        return NO_TISSUE
     if encoder_id not in slide.encoder_ids():
         return f"has no features by {encoder_id}: run wsikit extract"
     if graph is not None and graph not in slide.graph_ids():

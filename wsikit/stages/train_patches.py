@@ -17,7 +17,7 @@ from wsikit.atomic import write_json
 from wsikit.config import Config
 from wsikit.encoders.network import Encoder, encoder_id
 from wsikit.methods import PatchMethod
-from wsikit.stages.labelled import Labelled, join_labels
+from wsikit.stages.labelled import NO_TISSUE, Labelled, join_labels
 from wsikit.stages.patch_network import (
     encoder_file,
     patch_reader,
@@ -118,7 +118,7 @@ def run_patch_train(
 def _missing(store: Store, slide_id: str) -> str | None:
     slide = store.slide(slide_id)
     slide.require_pixels()
-    return None if len(slide.patches) else "has no patches"
+    return None if slide.patch_count else NO_TISSUE
 
 
 def _facts(store: Store, config: Config, labelled: Labelled, start: Encoder) -> RunFacts:

@@ -110,6 +110,14 @@ class StoredSlide:
         columns = {f.name: self._read(f"patches/{f.name}") for f in fields(PatchIndex)}
         return PatchIndex(**columns)
 
+    @property
+    def patch_count(self) -> int:
+        """Number of `patches`, without reading them; raises as they do."""
+        try:
+            return int(self._array("patches/x").shape[0])
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
     def _read(self, name: str, rows: slice = slice(None)) -> NDArray[Any]:
         """Read an array, or rows of it; what is missing was given an impossible value."""
         try:
