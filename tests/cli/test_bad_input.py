@@ -149,7 +149,7 @@ def test_labels_without_slides_and_slides_without_labels(
     [
         (["s0,1", "s1,1"], "all labelled slides are '1'"),
         (["s0,0", "s1,1"], "too few"),
-        (["ghost,1", "other,0"], "none of its 2 slides can be used (ghost: labelled, but not in the store"),
+        (["ghost,1", "other,0"], "none of its 2 slides can be used (ghost: labelled, but"),
     ],
     ids=["one class", "too few", "none there"],
 )
