@@ -5,7 +5,6 @@ Without it, the network is an encoder.
 
 from __future__ import annotations
 
-import inspect
 import math
 from abc import ABC, abstractmethod
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wsikit.errors import ConfigError, nearest
+from wsikit.errors import ConfigError
 from wsikit.heads.am_softmax import NormalisedLinear, am_softmax_loss
+from wsikit.heads.options import options_of, refuse_unknown
 from wsikit.registry import Registry
 
 
@@ -111,8 +111,7 @@ def patch_classifier_options(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such classifier.
     """
-    parameters = inspect.signature(PATCH_CLASSIFIERS[name]).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return options_of(PATCH_CLASSIFIERS[name])
 
 
 def build_patch_classifier(
@@ -129,11 +128,7 @@ def build_patch_classifier(
     Raises:
         ConfigError: there is no such classifier or option, or a value is out of range.
     """
-    known = patch_classifier_options(name)
-    for option in options:
-        if option not in known:
-            fix = nearest(option, known) if known else "it has none"
-            raise ConfigError(f"method '{name}' has no option '{option}'", fix)
+    refuse_unknown(f"method '{name}'", options, patch_classifier_options(name))
     build: Any = PATCH_CLASSIFIERS[name]  # each has options of its own
     classifier: PatchClassifier = build(in_features, classes, **options)
     return classifier

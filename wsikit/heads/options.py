@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from wsikit.errors import ConfigError
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from wsikit.errors import ConfigError, nearest
+
+
+def options_of(build: Callable[..., Any]) -> dict[str, Any]:
+    """Return what can be set for a head, with its defaults: its keyword-only arguments."""
+    parameters = inspect.signature(build).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def refuse_unknown(who: str, asked: Iterable[str], known: Mapping[str, Any]) -> None:
+    """Refuse an option that there is not.
+
+    Raises:
+        ConfigError: one of `asked` is not in `known`.
+    """
+    for option in asked:
+        if option not in known:
+            fix = nearest(option, known) if known else "it has none"
+            raise ConfigError(f"{who} has no option '{option}'", fix)
 
 
 def check_at_least(name: str, value: int, least: int) -> None:

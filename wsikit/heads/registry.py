@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
-from wsikit.errors import ConfigError, nearest
 from wsikit.heads.abmil import GatedABMIL
 from wsikit.heads.bag import Head
 from wsikit.heads.graph_transformer import GraphTransformer
+from wsikit.heads.options import options_of, refuse_unknown
 from wsikit.registry import Registry
 
 HEADS: Registry[type[Head]] = Registry("head")
@@ -23,8 +22,7 @@ def head_options(name: str) -> dict[str, Any]:
     Raises:
         ConfigError: there is no such head.
     """
-    parameters = inspect.signature(HEADS[name]).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return options_of(HEADS[name])
 
 
 def build_head(name: str, in_features: int, classes: int, **options: Any) -> Head:
@@ -39,10 +37,7 @@ def build_head(name: str, in_features: int, classes: int, **options: Any) -> Hea
     Raises:
         ConfigError: there is no such head or option, or a value is out of range.
     """
-    known = head_options(name)
-    for option in options:
-        if option not in known:
-            raise ConfigError(f"head '{name}' has no option '{option}'", nearest(option, known))
+    refuse_unknown(f"head '{name}'", options, head_options(name))
     build: Any = HEADS[name]  # each head has options of its own
     head: Head = build(in_features, classes, **options)
     return head

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +12,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from wsikit.encoders.registry import id_prefix
 from wsikit.errors import SlideError, StoreError, UsageError, WsikitError, nearest
 from wsikit.slides.find import default_slide_id
 from wsikit.slides.fingerprint import quick_stamp
 from wsikit.stages.cohort import SourceSlide, source_slides
+from wsikit.stages.foreign_encoder import foreign_encoder_id
 from wsikit.stages.ingested_slide import PlacedSlide, place_slide, write_placed
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.store.derived_writer import write_features
@@ -33,9 +32,6 @@ T = TypeVar("T")
 
 STAGE = "ingest"
 ALGORITHM = 1
-
-LONGEST_NAME = 80
-"""Characters of an encoder's name that enter its id."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +185,7 @@ def _look(slide_id: str, path: Path, options: H5Options, source: SourceSlide | N
         beside = _coords_file(options.coords, path)
         facts = read_coords(beside)[1]
     geometry = stated_geometry(facts, (beside or path).name, options.patch_size_level0)
-    encoder_id = _encoder_id(head, path, options.encoder)
+    encoder_id = foreign_encoder_id(head, path, options.encoder)
     mpp = source.mpp if source else options.mpp
     here = source if source and source.path.exists() else None
     return _Found(slide_id, path, head, geometry, encoder_id, beside, here, mpp)
@@ -204,48 +200,6 @@ def _coords_file(folder: Path, path: Path) -> Path:
         f"{path.name}: has no patch file in {folder.name} ({path.stem}.h5 or "
         f"{path.stem}_patches.h5)",
         "check --coords",
-    )
-
-
-def _encoder_id(head: H5Head, path: Path, asked: str | None) -> str:
-    """Return the id under which a file's features are kept.
-
-    Weights are not at hand, so no digest of them can be part of it, except where wsikit itself
-    wrote the file. The features' width is: so features of two widths never mix.
-
-    Raises:
-        SlideError: the file says that its features are another encoder's than asked for.
-        UsageError: neither file nor user names the encoder.
-    """
-    own = head.facts.own
-    if own is not None:
-        fits = asked is None or asked == own.encoder_id
-        if not fits and not own.encoder_id.startswith(f"{id_prefix(asked or '')}-"):
-            raise _other_encoder(path, own.encoder_id, asked)
-        return own.encoder_id
-    stated = head.facts.encoder
-    if asked is None and stated is None:
-        raise UsageError(
-            f"{path.name}: does not say which encoder made its features", "name it with --encoder"
-        )
-    if asked is not None and stated is not None and not _alike(asked, stated):
-        raise _other_encoder(path, stated, asked)
-    name = id_prefix(asked or stated or "").strip(".-")[:LONGEST_NAME]
-    if not name:
-        raise UsageError(f"an encoder named '{asked}'", "use letters and digits")
-    return f"{name}-h5-{head.features}"
-
-
-def _alike(asked: str, stated: str) -> bool:
-    """Tell whether two names can mean one encoder, as 'UNI' and 'uni_v1' do."""
-    a, b = (re.sub(r"[^a-z0-9]", "", name.lower()) for name in (asked, stated))
-    return bool(a and b) and (a in b or b in a)
-
-
-def _other_encoder(path: Path, stated: str, asked: str | None) -> SlideError:
-    return SlideError(
-        f"{path.name}: says its features are by '{stated}', not '{asked}'",
-        "ingest features of one encoder at a time",
     )
 
 
