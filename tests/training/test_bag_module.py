@@ -24,7 +24,17 @@ def test_the_weight_of_a_class_reaches_the_loss_of_a_single_bag(tiny_head, make_
     item = make_bags([number])[0]
     logits = head(item.bag).logits
     plain = functional.cross_entropy(logits[None], torch.tensor([number]))
-    assert module._loss(logits, item).item() == pytest.approx([0.5, 3.0][number] * plain.item())
+    loss = module._weighed(head.training_loss(item.bag, torch.tensor(number)), item)
+    assert loss.item() == pytest.approx([0.5, 3.0][number] * plain.item())
+
+
+def test_training_makes_the_heads_own_loss_small(tiny_head, make_bags, monkeypatch):
+    head, item = tiny_head(), make_bags([1])[0]
+    monkeypatch.setattr(head, "training_loss", lambda bag, label: bag.features.sum() + label)
+    module = BagModule(head, 1e-3, 0, None, seed=0)
+    monkeypatch.setattr(module, "log", lambda *args, **options: None)
+    monkeypatch.setattr(BagModule, "current_epoch", 0)
+    assert module.training_step(item, 0).item() == pytest.approx(item.bag.features.sum().item() + 1)
 
 
 def test_the_optimiser_has_every_parameter_and_the_options(tiny_head):

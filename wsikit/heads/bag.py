@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from wsikit.types import ScoreKind
 
@@ -38,13 +39,15 @@ class BagScores(NamedTuple):
 
     Attributes:
         logits: (C,) float32, unnormalised class scores of the slide.
-        patch_logits: (N, C) float32, the slide's classifier applied to each patch alone.
-        attention: (N,) float32, the share of each patch in the pooled slide; sums to one.
+        patch_logits: (N, C) float32, the head's class scores of each patch alone; None where it
+            has none.
+        attention: (N,) float32, the share of each patch in the pooled slide; sums to one. None
+            where the head pools without shares.
     """
 
     logits: Tensor
-    patch_logits: Tensor
-    attention: Tensor
+    patch_logits: Tensor | None = None
+    attention: Tensor | None = None
 
 
 class Head(nn.Module, ABC):
@@ -52,12 +55,27 @@ class Head(nn.Module, ABC):
 
     Attributes:
         needs_graph: whether `Bag.edge_index` must be given.
-        score_kind: what the patch score shown in a heatmap means for this head.
+        score_kind: what the patch score shown in a heatmap means for this head: `probability` by
+            `BagScores.patch_logits`, or, where it has none, `attention`; None where it scores no
+            patch.
     """
 
     needs_graph: ClassVar[bool] = False
-    score_kind: ClassVar[ScoreKind] = "probability"
+    score_kind: ClassVar[ScoreKind | None] = "probability"
 
     @abstractmethod
     def forward(self, bag: Bag) -> BagScores:
         """Score one bag of N >= 1 patches."""
+
+    def training_loss(self, bag: Bag, label: Tensor) -> Tensor:
+        """Return what training makes small: here the cross-entropy of the slide's logits.
+
+        Args:
+            bag: one slide.
+            label: () int64, its class.
+
+        Returns:
+            () float32. A head with further terms adds them; validation looks at the slide's
+            cross-entropy alone, so that heads can be compared.
+        """
+        return functional.cross_entropy(self(bag).logits.float(), label)

@@ -22,7 +22,8 @@ def read_patches(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path)
         table[["x", "y", "width", "height", "score"]]
     except FileNotFoundError:
-        raise StoreError(f"{path}: not there yet", "run wsikit predict first") from None
+        fix = "run wsikit predict first; or the run's method scores no patches"
+        raise StoreError(f"{path}: not there", fix) from None
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"{path}: no table of patch scores", "run wsikit predict again") from error
     return table
@@ -33,14 +34,14 @@ def patch_scores(table: pd.DataFrame, column: str) -> PatchScores:
 
     Args:
         table: from `read_patches`, with at least one row.
-        column: `score` (a probability) or `attention`.
+        column: `score` (what the table says of it) or `attention`.
 
     Raises:
         StoreError: the method has no such score.
     """
     if column not in table:
         raise StoreError(f"the run's method gives no '{column}'", "set heatmap.score=score")
-    attention = column == "attention"
+    attention = column == "attention" or table.attrs.get("kind") == "attention"
     meaning = "attention" if attention else str(table.attrs.get("score", "probability"))
     return PatchScores(
         xy_l0=table[["x", "y"]].to_numpy(np.int32),

@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.training.device import resolve_device
 from wsikit.training.predict import BagPrediction
-from wsikit.types import FloatArray
+from wsikit.types import FloatArray, ScoreKind
 
 STAGE = "predict"
 
@@ -148,31 +148,59 @@ def _mean(scores: Sequence[BagPrediction]) -> BagPrediction:
     return BagPrediction(
         scores[0].slide_id,
         np.mean([s.probabilities for s in scores], axis=0, dtype=np.float32),
-        np.mean([s.patch_probabilities for s in scores], axis=0, dtype=np.float32),
-        np.mean([s.attention for s in scores], axis=0, dtype=np.float32),
+        _mean_where_given([s.patch_probabilities for s in scores]),
+        _mean_where_given([s.attention for s in scores]),
     )
+
+
+def _mean_where_given(parts: Sequence[FloatArray | None]) -> FloatArray | None:
+    given = [part for part in parts if part is not None]
+    return np.mean(given, axis=0, dtype=np.float32) if given else None
 
 
 def _write_patches(
     path: Path, slide: StoredSlide, prediction: BagPrediction, facts: RunFacts
 ) -> None:
+    """Write a slide's patch scores; a method that scores no patch leaves no table."""
+    score = _score(prediction, facts)
+    if score is None:
+        path.unlink(missing_ok=True)
+        return
     width, height = slide.grid.side_l0()
-    index, probabilities = slide.patches, prediction.patch_probabilities
-    shown = (
-        len(facts.classes) - 1 if len(facts.classes) == 2 else np.argmax(prediction.probabilities)
-    )
-    table = pd.DataFrame(
-        {
-            "x": index.x,
-            "y": index.y,
-            "width": np.int32(width),
-            "height": np.int32(height),
-            "score": probabilities[:, shown],
-            "attention": prediction.attention,
-            **{f"prob_{c}": probabilities[:, n] for n, c in enumerate(facts.classes)},
-        }
-    )
-    table.attrs = {"score": f"probability of {facts.classes[int(shown)]}"}
+    columns = {
+        "x": slide.patches.x,
+        "y": slide.patches.y,
+        "width": np.int32(width),
+        "height": np.int32(height),
+        "score": score.values,
+    }
+    if prediction.attention is not None:
+        columns["attention"] = prediction.attention
+    if prediction.patch_probabilities is not None:
+        by_class = zip(facts.classes, prediction.patch_probabilities.T, strict=True)
+        columns |= {f"prob_{name}": column for name, column in by_class}
+    table = pd.DataFrame(columns)
+    table.attrs = {"score": score.meaning, "kind": score.kind}
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_bytes(path, buffer.getvalue())
+
+
+class _Score(NamedTuple):
+    """The one number a patch is shown by."""
+
+    values: FloatArray
+    meaning: str
+    kind: ScoreKind
+
+
+def _score(prediction: BagPrediction, facts: RunFacts) -> _Score | None:
+    """Choose what a patch is shown by: the class at stake, or attention where that is all."""
+    patches = prediction.patch_probabilities
+    if patches is not None:
+        two = len(facts.classes) == 2
+        shown = 1 if two else int(np.argmax(prediction.probabilities))
+        return _Score(patches[:, shown], f"probability of {facts.classes[shown]}", "probability")
+    if prediction.attention is not None:
+        return _Score(prediction.attention, "attention", "attention")
+    return None

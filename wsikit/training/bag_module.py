@@ -19,8 +19,10 @@ from wsikit.training.metrics import auc
 class BagModule(FitModule):
     """Wrap a head with a loss, an optimiser and what is measured each epoch.
 
-    The loss is cross-entropy times the weight of the bag's class. (Passing the weights to
-    `cross_entropy` would do nothing: its mean divides by them again, and a batch is one bag.)
+    The loss is the head's own (`Head.training_loss`; cross-entropy unless it says otherwise) times
+    the weight of the bag's class; validation measures cross-entropy, weighed alike. (Passing the
+    weights to `cross_entropy` would do nothing: its mean divides by them again, and a batch is one
+    bag.)
     Logs `train_loss`, `val_loss` and, where validation has two classes, `val_auc` every epoch.
 
     Args:
@@ -56,7 +58,7 @@ class BagModule(FitModule):
             WsikitError: the loss is not finite.
         """
         seed_device(step_seed(self.seed, self.current_epoch, batch_idx), self.device)
-        loss = self._loss(self.head(batch.bag).logits, batch)
+        loss = self._weighed(self.head.training_loss(batch.bag, self._target(batch)), batch)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
         return loss
 
@@ -72,7 +74,7 @@ class BagModule(FitModule):
             WsikitError: the loss is not finite.
         """
         logits = self.head(batch.bag).logits
-        loss = self._loss(logits, batch)
+        loss = self._weighed(functional.cross_entropy(logits.float(), self._target(batch)), batch)
         self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=1)
         self._val_labels.append(batch.label)
         self._val_probabilities.append(torch.softmax(logits.float(), dim=-1).cpu())
@@ -97,10 +99,11 @@ class BagModule(FitModule):
         """Move the bag; Lightning cannot take a frozen dataclass apart."""
         return batch._replace(bag=batch.bag.to(device))
 
-    def _loss(self, logits: Tensor, batch: LabelledBag) -> Tensor:
-        target = torch.tensor(batch.label, device=logits.device)
-        weight = 1.0 if self.class_weights is None else self.class_weights[batch.label]
-        loss = functional.cross_entropy(logits.float(), target) * weight
+    def _target(self, batch: LabelledBag) -> Tensor:
+        return torch.tensor(batch.label, device=self.device)
+
+    def _weighed(self, loss: Tensor, batch: LabelledBag) -> Tensor:
+        loss = loss * (1.0 if self.class_weights is None else self.class_weights[batch.label])
         if not torch.isfinite(loss):
             raise WsikitError(
                 f"the loss of slide '{batch.slide_id}' is not finite in epoch "

@@ -31,7 +31,7 @@ def predict_patches(
         batch_size: patches at once.
 
     Returns:
-        The prediction; its attention is the same for every patch.
+        The prediction, without attention: every patch counts alike.
 
     Raises:
         SlideError: a score is not finite.
@@ -47,5 +47,5 @@ def predict_patches(
         slide_id,
         probabilities.mean(axis=0, dtype=np.float64).astype(np.float32),
         probabilities,
-        np.full(patches, 1 / patches, np.float32),
+        attention=None,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from wsikit.errors import SlideError
 from wsikit.heads.bag import Bag, Head
@@ -19,14 +20,14 @@ class BagPrediction(NamedTuple):
     Attributes:
         slide_id: the slide.
         probabilities: (C,) float32, sums to one.
-        patch_probabilities: (N, C) float32, rows sum to one.
-        attention: (N,) float32, sums to one.
+        patch_probabilities: (N, C) float32, rows sum to one; None where the head has none.
+        attention: (N,) float32, sums to one; None where the head has none.
     """
 
     slide_id: str
     probabilities: FloatArray
-    patch_probabilities: FloatArray
-    attention: FloatArray
+    patch_probabilities: FloatArray | None
+    attention: FloatArray | None
 
 
 def predict_bags(
@@ -61,11 +62,16 @@ def predict_bag(head: Head, slide_id: str, bag: Bag, device: torch.device | str)
         SlideError: the scores are not finite.
     """
     scores = head(bag.to(device))
-    probabilities = torch.softmax(scores.logits.float(), dim=-1)  # (C,)
-    patches = torch.softmax(scores.patch_logits.float(), dim=-1)  # (N, C)
-    attention = scores.attention.float()  # (N,)
-    if not all(torch.isfinite(part).all() for part in (probabilities, patches, attention)):
-        raise SlideError(f"slide '{slide_id}' has scores that are not finite", "check its features")
+    patches, attention = scores.patch_logits, scores.attention
     return BagPrediction(
-        slide_id, probabilities.cpu().numpy(), patches.cpu().numpy(), attention.cpu().numpy()
+        slide_id,
+        _checked(slide_id, torch.softmax(scores.logits.float(), dim=-1)),  # (C,)
+        None if patches is None else _checked(slide_id, torch.softmax(patches.float(), dim=-1)),
+        None if attention is None else _checked(slide_id, attention.float()),
     )
+
+
+def _checked(slide_id: str, scores: Tensor) -> FloatArray:
+    if not torch.isfinite(scores).all():
+        raise SlideError(f"slide '{slide_id}' has scores that are not finite", "check its features")
+    return scores.cpu().numpy()
