@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,20 @@ def test_tumour_lies_in_tissue_and_takes_its_share(seed):
     assert not (tumour & ~tissue).any()
     assert 0.15 < tumour.sum() / tissue.sum() < 0.40
     assert 0.25 < tissue.mean() < 0.8
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
+def test_a_given_share_of_tumour_is_met(share):
+    for seed in range(4):
+        spec = replace(spec_of(seed), tumour_share=share)
+        found = tumour_mask(spec, 8).sum() / tissue_mask(spec, 8).sum()
+        assert found == pytest.approx(share, rel=0.15)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -1.0, float("nan")])
+def test_an_impossible_share_of_tumour_is_refused(share):
+    with pytest.raises(UsageError, match="tumour share"):
+        replace(spec_of(0), tumour_share=share)
 
 
 def test_the_share_of_tumour_holds_on_large_and_thin_slides():

@@ -39,7 +39,11 @@ class _Draft(NamedTuple):
 
 
 def cohort_specs(
-    slides: int, seed: int, size: Size = DEMO_SIZE, mpp: Mpp = DEMO_MPP
+    slides: int,
+    seed: int,
+    size: Size = DEMO_SIZE,
+    mpp: Mpp = DEMO_MPP,
+    tumour_share: float | None = None,
 ) -> list[PhantomSpec]:
     """Plan a cohort of which half the slides hold tumour.
 
@@ -52,12 +56,13 @@ def cohort_specs(
         seed: decides everything; equal arguments give equal cohorts.
         size: (width, height) in level-0 pixels about which sizes vary by 10 %.
         mpp: micrometres per level-0 pixel along x and y.
+        tumour_share: of the tissue of slides with tumour; None: drawn anew for each.
 
     Returns:
         The slides in order of their ids.
 
     Raises:
-        UsageError: `slides` is less than 1, or `size` or `mpp` is out of range.
+        UsageError: `slides` is less than 1, or another number is out of range.
     """
     if slides < 1:
         raise UsageError(f"a cohort cannot have {slides} slides", "ask for 1 or more")
@@ -80,6 +85,7 @@ def cohort_specs(
                 scanner=draft.scanner,
                 pen=draft.pen,
                 patient_id=patient,
+                tumour_share=tumour_share if draft.tumour else None,
             )
         )
     return specs

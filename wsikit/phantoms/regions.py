@@ -27,7 +27,7 @@ PIECE_UM = 9000.0
 """Largest pitch of tissue pieces: a wider slide carries more of them."""
 
 TUMOUR_SHARE = (0.20, 0.36)
-"""Range from which a tumour slide's share of tumour in its tissue is drawn."""
+"""Range from which a tumour slide's share of tumour in its tissue is drawn, where none is given."""
 
 SURVEY_POINTS = 320
 """Grid points along the longer side when the share of tumour is set."""
@@ -172,7 +172,8 @@ def _with_tumour(spec: PhantomSpec, bare: Regions, rng: np.random.Generator) -> 
     inside = depth > 0
     if not inside.any():
         return bare
-    share = rng.uniform(*TUMOUR_SHARE)
+    drawn = rng.uniform(*TUMOUR_SHARE)
+    share = drawn if spec.tumour_share is None else spec.tumour_share
     count = int(rng.integers(1, 4))
     area = share * float(inside.mean()) * width * height
     size = math.sqrt(area / math.pi / count)

@@ -38,9 +38,10 @@ class PhantomSpec:
         pen: whether somebody drew on the glass.
         patient_id: whose slide it is; slides of one patient are stained alike. Empty: the
             slide is its own patient.
+        tumour_share: of the tissue of a slide with tumour, between 0 and 1; None: drawn.
 
     Raises:
-        UsageError: a name that is unsafe or unknown, or a size or mpp out of range.
+        UsageError: a name that is unsafe or unknown, or a number out of range.
     """
 
     slide_id: str
@@ -51,6 +52,7 @@ class PhantomSpec:
     scanner: str
     pen: bool = False
     patient_id: str = ""
+    tumour_share: float | None = None
 
     def __post_init__(self) -> None:
         if not SLIDE_ID.fullmatch(self.slide_id):
@@ -70,6 +72,12 @@ class PhantomSpec:
             raise UsageError(
                 f"phantom '{self.slide_id}': mpp {tuple(self.mpp)} is out of range",
                 f"use {low:g}..{high:g} um/px",
+            )
+
+        if self.tumour_share is not None and not 0 < self.tumour_share < 1:
+            raise UsageError(
+                f"phantom '{self.slide_id}': a tumour share of {self.tumour_share} is out of range",
+                "use a number between 0 and 1",
             )
 
     @property
