@@ -1,4 +1,4 @@
-"""The cohorts of `science.py`: folders of pictures with a cohort CSV and, where known, the truth."""
+"""The cohorts of `science.py`: pictures with a cohort CSV and, where known, the truth."""
 
 from __future__ import annotations
 
