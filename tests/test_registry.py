@@ -23,3 +23,15 @@ def test_a_name_is_taken_once() -> None:
     registry.register("a")(1)
     with pytest.raises(ValueError, match="twice"):
         registry.register("a")(2)
+
+
+def test_a_family_answers_for_every_name_with_its_prefix() -> None:
+    registry: Registry[str] = Registry("head")
+    registry.register("own")("own")
+    registry.register_family("far:", str.upper)
+    assert registry["far:away"] == "AWAY"
+    assert "far:away" in registry
+    assert "farther" not in registry
+    assert list(registry) == ["own"]
+    with pytest.raises(ConfigError, match="use one of: far:NAME, own"):
+        registry["zzz"]

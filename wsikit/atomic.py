@@ -42,6 +42,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
         yield temporary
+        _as_others_are(temporary)
         if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
             temporary.replace(path)
     except OSError as error:
@@ -55,6 +56,20 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # a folder that cannot be written holds nothing to remove
             temporary.unlink(missing_ok=True)
+
+
+def _as_others_are(file: Path) -> None:
+    """Give a file the rights that the user's files have; safetensors makes its own for one user."""
+    if file.stat().st_mode & 0o777 == 0o600:
+        file.chmod(0o666 & ~_umask())
+
+
+@cache
+def _umask() -> int:
+    """Return the rights that this process withholds; they can only be read by setting them."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 @cache

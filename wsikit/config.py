@@ -166,10 +166,19 @@ class GraphConfig(Section):
     )
 
 
-class PatchTrainConfig(Section):
-    """How the methods that train an encoder on patches go about it: `am-softmax`, `softmax`."""
+def _auto_or_bool(value: object) -> object:
+    """Say in one line what may be chosen; 0 and 1 are no such thing."""
+    if value == "auto" or isinstance(value, bool):
+        return value
+    raise ValueError("give auto, true or false")
 
-    encoder: str = Field("vgg16", description="the network to train; see wsikit.encoders")
+
+class PatchTrainConfig(Section):
+    """How the methods that train on pixels go about it: `am-softmax`, `self_distillation`, ..."""
+
+    encoder: str | None = Field(
+        None, description="the network to train, see wsikit.encoders; null: the method's own"
+    )
     weights: str = Field(
         "auto", description="start: pretrained, random, a file; auto: pretrained where at hand"
     )
@@ -199,9 +208,18 @@ class TrainConfig(Section):
         None, ge=1, description="epochs without better validation loss; null: 10, of those 100"
     )
     class_weights: Literal["balanced", "none"] = Field("balanced", description="loss weights")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="arithmetic; 16-mixed on a GPU only"
+    )
     folds: int = Field(1, ge=1, le=50, description="1: one split; more: cross-validation")
     val_share: float = Field(0.2, gt=0, lt=1, description="of the slides not in test")
     test_share: float = Field(0.25, gt=0, lt=1, description="of all slides, where folds is 1")
+    site_preserved: Annotated[Literal["auto", True, False], BeforeValidator(_auto_or_bool)] = Field(
+        "auto", description="whether no site is in test and elsewhere; auto: where there are sites"
+    )
+    near_duplicates: Literal["refuse", "allow"] = Field(
+        "refuse", description="slides that look alike on two sides of a split"
+    )
     bootstrap: int = Field(1000, ge=100, description="resamples behind each interval")
     head: dict[str, Any] = Field(default_factory=dict, description="the method's own options")
     patch: PatchTrainConfig = PatchTrainConfig()

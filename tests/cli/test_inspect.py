@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wsikit
+from wsikit.cli.inspect import _word
 from wsikit.config import load_config
 from wsikit.phantoms.slide import write_phantom
 from wsikit.phantoms.spec import PhantomSpec
@@ -78,3 +79,13 @@ def test_a_slide_file_has_no_patches(wsikit: Wsikit, tmp_path: Path) -> None:
     answer = wsikit("inspect", tmp_path / "p.tiff", "--patches")
     assert answer.code == 2
     assert "not a store" in answer.err
+
+
+def test_sizes_and_names_are_told_apart(wsikit: Wsikit, store: Path) -> None:
+    """A list of names, as of filters, is no size."""
+    lines = [line.strip() for line in wsikit("inspect", store).out.splitlines()]
+    assert "filters: tissue" in lines
+    assert "size_l0: 1500 x 1100" in lines
+    assert "encoders: none" in lines
+    assert "pixels: yes" in lines
+    assert _word(["a-1", "b-2"]) == "a-1, b-2"

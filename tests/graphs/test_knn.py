@@ -29,6 +29,8 @@ def features_of(kind: str) -> np.ndarray:
         "each patch 50 times": np.repeat(generator.normal(size=(6, 8)), 50, axis=0),
         "all the same": np.zeros((100, 4)),
         "heavy tailed": generator.standard_cauchy((200, 5)),
+        "squares below float32": generator.normal(size=(200, 16)) * 1e-25,
+        "squares beyond float32": generator.normal(size=(200, 16)) * 1e25,
         "fewer than k": generator.normal(size=(5, 3)),
         "two": generator.normal(size=(2, 3)),
     }
@@ -44,6 +46,8 @@ def features_of(kind: str) -> np.ndarray:
         "each patch 50 times",
         "all the same",
         "heavy tailed",
+        "squares below float32",
+        "squares beyond float32",
         "fewer than k",
         "two",
     ],

@@ -42,6 +42,54 @@ def test_pooling_is_the_mean_by_attention() -> None:
     torch.testing.assert_close((scores.attention[:, None] * nodes).sum(0), slide)
 
 
+def sag(**options: float) -> GraphTransformer:
+    torch.manual_seed(0)
+    return GraphTransformer(12, 2, pooling="sag", **options).eval()  # type: ignore[arg-type]
+
+
+def test_sag_pooling_against_torch_geometric() -> None:
+    head = sag(ratio=0.3)
+    from torch_geometric.nn import GCNConv, SAGPooling  # by now imported, past its own warning
+
+    pooled, nodes = [], []
+    head.classifier.register_forward_pre_hook(lambda module, inputs: pooled.append(inputs[0]))
+    head.score.register_forward_pre_hook(lambda module, inputs: nodes.append(inputs[0]))
+    bag = ring_bag(11)
+    scores = head(bag)
+    theirs = SAGPooling(128, ratio=0.3, GNN=GCNConv)
+    theirs.gnn.load_state_dict(head.score.state_dict())
+    torch.nn.init.ones_(theirs.select.weight)  # a factor of either sign that the paper has not
+    kept = theirs(nodes[0], bag.edge_index)[0]  # (4, embed), gated
+    assert kept.shape[0] == 4
+    torch.testing.assert_close(pooled[0], torch.cat([kept.mean(0), kept.max(0).values]))
+    assert scores.attention is None
+    assert scores.patch_logits.shape == (11, 2)
+
+
+def test_sag_of_one_node_is_its_own_score() -> None:
+    scores = sag()(ring_bag(1))
+    torch.testing.assert_close(scores.patch_logits[0], scores.logits)
+
+
+def test_every_parameter_of_sag_learns() -> None:
+    head = sag(ratio=1)
+    for label in (0, 1):
+        head.training_loss(ring_bag(30), torch.tensor(label)).backward()
+    assert all(parameter.grad.abs().max() > 1e-9 for parameter in head.parameters())
+
+
+def test_an_unconnected_patch_is_no_padding_but_a_patch() -> None:
+    """Bags are not stacked, so nothing is padded; every row of a bag is a patch and counts."""
+    head = GraphTransformer(12, 2).eval()
+    bag = ring_bag(10)
+    more = Bag(
+        torch.cat([bag.features, torch.zeros(1, 12)]),
+        torch.cat([bag.rowcol, torch.tensor([[9, 9]])]),
+        bag.edge_index,
+    )
+    assert head(more).attention[-1] > 0
+
+
 def test_the_graph_matters() -> None:
     head = GraphTransformer(12, 2).eval()
     bag = ring_bag(10)

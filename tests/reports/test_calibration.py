@@ -43,3 +43,31 @@ def test_a_probability_that_is_no_number_is_left_out():
     assert calibration_bins(with_nan, np.append(POSITIVE, True)) == calibration_bins(
         PROBABILITY, POSITIVE
     )
+
+
+def test_slides_of_one_patient_count_once():
+    """Four slides of each patient that say the same: the interval is that of the patients."""
+    alone = calibration_bins(PROBABILITY[:100], POSITIVE[:100])
+    many = calibration_bins(
+        np.repeat(PROBABILITY[:100], 4), np.repeat(POSITIVE[:100], 4), np.repeat(np.arange(100), 4)
+    )
+    naive = calibration_bins(np.repeat(PROBABILITY[:100], 4), np.repeat(POSITIVE[:100], 4))
+    for a, m, n in zip(alone, many, naive, strict=True):
+        assert (m.observed, m.low, m.high) == pytest.approx((a.observed, a.low, a.high))
+        assert (m.slides, m.patients) == (80, 20)
+        assert n.high - n.low < 0.6 * (m.high - m.low)
+
+
+def test_wilson_covers_where_a_bootstrap_does_not():
+    """Six patients in a group, nine in ten of them positive."""
+    rng = np.random.default_rng(0)
+    wilson = bootstrap = 0
+    for _ in range(400):
+        positive = np.r_[rng.random(6) < 0.9, [True] * 12, [False] * 12]
+        group = calibration_bins(np.r_[np.full(6, 0.1), np.linspace(0.2, 1, 24)], positive)[0]
+        wilson += group.low <= 0.9 <= group.high
+        drawn = positive[:6][rng.integers(0, 6, (200, 6))].mean(axis=1)
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        bootstrap += low <= 0.9 <= high
+    assert wilson / 400 > 0.9
+    assert bootstrap / 400 < 0.6

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from wsikit.reports.calibration import CalibrationBin
-from wsikit.reports.plot import MOST_POINTS, SIDE, Curve, calibration_plot, roc_plot
+from wsikit.reports.plot import (
+    MOST_POINTS,
+    SIDE,
+    Curve,
+    calibration_plot,
+    froc_plot,
+    roc_plot,
+)
+from wsikit.reports.sections import FrocCurve
+from wsikit.reports.text import Estimate
 
 
 def points(text: str) -> np.ndarray:
@@ -36,7 +45,27 @@ def test_folds_differ_by_dash_and_the_pooled_curve_is_solid():
 
 
 def test_calibration_dots_lie_within_their_whiskers():
-    (dot,) = calibration_plot([CalibrationBin(0.25, 0.5, 0.3, 0.7, 20)]).dots
+    (dot,) = calibration_plot([CalibrationBin(0.25, 0.5, 0.3, 0.7, 20, 9)], "share").dots
     assert (dot.x, dot.y) == pytest.approx((0.25 * SIDE, 0.5 * SIDE))
     assert dot.high < dot.y < dot.low  # y points down
-    assert "20 slides" in dot.words
+    assert "20 slides of 9 patients" in dot.words
+
+
+def test_a_froc_curve_is_steps_on_a_doubling_axis():
+    """Found: half at no alarm, all at one a slide; the axis goes from 1/8 to 8 in six doublings."""
+    read_off = {1.0: Estimate(1.0, 0.5, 1.0), 0.25: Estimate(0.5)}
+    curve = FrocCurve(np.array([0, 0, 0.5, 1, 30]), np.array([0, 0.5, 0.5, 1, 1.0]), read_off, 2)
+    plot = froc_plot(curve)
+    drawn = points(plot.lines[0].points)
+    assert drawn[:, 0].tolist() == sorted(drawn[:, 0])
+    assert ((np.diff(drawn, axis=0) == 0).sum(axis=1) >= 1).all()  # along one axis at a time
+    np.testing.assert_allclose(drawn[0], [0, SIDE])
+    np.testing.assert_allclose(drawn[-1], [SIDE, 0])
+    half = SIDE / 2
+    assert [half, half] in drawn.tolist()
+    assert [half, 0] in drawn.tolist()
+    one, quarter = plot.dots
+    assert (one.x, one.y, one.low) == pytest.approx((half, 0, half))
+    assert (quarter.x, quarter.low, quarter.high) == pytest.approx((SIDE / 6, half, half), abs=0.1)
+    assert [tick.words for tick in plot.x_ticks] == ["1/8", "1/4", "1/2", "1", "2", "4", "8"]
+    assert not plot.diagonal

@@ -14,7 +14,15 @@ import pytest
 from PIL import Image
 
 from wsikit.errors import UsageError
+from wsikit.reports.calibration import CalibrationBin
 from wsikit.reports.run_report import RocCurve, RunReport, SlideRow, write_report
+from wsikit.reports.sections import (
+    ComparisonRow,
+    ComparisonSection,
+    FrocCurve,
+    TruthRow,
+    TruthSection,
+)
 from wsikit.reports.text import Estimate
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -176,6 +184,9 @@ def everything_named(name: str, heat: Path) -> RunReport:
         roc_pooled=RocCurve(name, np.zeros(2), np.ones(2), Estimate(0.5)),
         confusion=np.eye(2, dtype=int),
         slides=[done, lost],
+        measured=name,
+        comparison=comparison(name),
+        truth=truth(name),
         notes=[name],
     )
 
@@ -318,14 +329,74 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path):
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_only_held_out_slides_are_calibrated(tmp_path: Path):
-    slides = [slide(f"S{i}", ("normal", "tumour")[i % 2], (i + 0.5) / 30) for i in range(30)]
-    page = written(tmp_path, report(*slides))
+def test_calibration_is_drawn_where_there_is_some(tmp_path: Path):
+    groups = [CalibrationBin(k / 5, k / 5, 0.0, 1.0, 6, 5) for k in range(5)]
+    page = written(tmp_path, report(calibration=groups))
     assert len(page.all("circle")) == 5
-    trained = [replace(row, split="train") for row in slides]
-    page = written(tmp_path, report(*trained))
+    assert "share that was positive" in page.text
+    page = written(tmp_path, report(calibration=groups, positive=None))
+    assert "share that was right" in page.text
+    page = written(tmp_path, report())
     assert page.all("circle") == []
     assert "No calibration curve" in page.text
+
+
+def comparison(name: str = "other", **more) -> ComparisonSection:
+    curve = RocCurve(name, np.float64([0, 0, 1]), np.float64([0, 1, 1]), Estimate(0.9, 0.8, 1))
+    row = ComparisonRow("AUC", Estimate(0.9, 0.8, 1), Estimate(0.87, 0.7, 0.95), Estimate(-0.03))
+    base = ComparisonSection(
+        names=("this", name),
+        slides=12,
+        patients=9,
+        rows=[row, replace(row, name="F1", difference=Estimate(0.031, -0.02, 0.08))],
+        verdict=f"They differ: {name}.",
+        roc=[curve, replace(curve, name="second")],
+        unmatched={"of another file": [name, "b"], "held out by neither": []},
+        notes=[name],
+    )
+    return replace(base, **more)
+
+
+def truth(name: str = "s7") -> TruthSection:
+    read_off = {0.25: Estimate(0.5, 0.2, 0.8), 8.0: Estimate(None, why=name)}
+    return TruthSection(
+        summary=f"patches of {name}",
+        rows=[TruthRow("Dice", Estimate(0.4, 0.3, 0.5), name), TruthRow("x", Estimate(None), "y")],
+        froc=FrocCurve(np.array([0, 0.5]), np.array([0, 0.5]), read_off, 1),
+        left_out={name: f"no file, {name}"},
+        notes=[name],
+    )
+
+
+def test_another_run_stands_beside_this_one(tmp_path: Path):
+    page = written(tmp_path, report(comparison=comparison()))
+    assert "on the 12 slides of 9 patients that both held out" in page.text
+    assert "\N{MINUS SIGN}0.03 (no interval)" in page.text
+    assert "+0.03 (95 % CI \N{MINUS SIGN}0.02 to +0.08)" in page.text
+    assert "Not compared, of another file (2): other , b" in page.text
+    assert "held out by neither" not in page.text
+    plain = written(tmp_path, report(comparison=comparison(roc=(), notes=())))
+    assert "ROC of both" in page.text
+    assert "ROC of both" not in plain.text
+
+
+def test_known_regions_have_a_section(tmp_path: Path):
+    page = written(tmp_path, report(truth=truth()))
+    assert "0.30\N{EN DASH}0.50" in page.text
+    assert "FROC, 1 lesion " in page.text
+    assert "0.25 0.50 (95 % CI 0.20\N{EN DASH}0.80)" in page.text
+    assert "s7 : no file, s7" in page.text
+    plain = written(tmp_path, report(truth=replace(truth(), froc=None, notes=(), left_out={})))
+    assert "FROC" not in plain.text
+    assert "Patch scores against known regions" in plain.text
+
+
+def test_no_id_stands_twice_on_a_full_page(tmp_path: Path):
+    groups = [CalibrationBin(0.5, 0.5, 0.0, 1.0, 6, 5)]
+    page = written(tmp_path, report(comparison=comparison(), truth=truth(), calibration=groups))
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert all(a.get("aria-labelledby", ids[0]) in ids for _, a in page.tags)
 
 
 def test_a_matrix_of_another_size_is_refused():

@@ -24,6 +24,7 @@ from wsikit.stages.cohort import source_slides
 from wsikit.stages.export import run_export
 from wsikit.stages.extract import run_extract
 from wsikit.stages.ingest_h5 import H5Options, run_ingest_h5
+from wsikit.stages.inspection import inspect_path
 from wsikit.stages.patch_list import list_patches
 from wsikit.stages.tile import run_tile
 from wsikit.store.derived_writer import write_features
@@ -168,7 +169,11 @@ def test_readers_hold_and_pixels_are_refused(trident: Path, tmp_path: Path) -> N
     assert (image[:, :300, :300] == 255).all()
     assert (slide.thumbnail() == 255).all()
     assert slide.decisions.counts()["kept"] == 30
-    assert sum(row[-1] == "kept" for row in list_patches(store, "t0").rows()) == 30
+    listed = list(list_patches(store, "t0").rows())
+    assert sum(row[-1] == "kept" for row in listed) == 30
+    assert {row[4:6] for row in listed} == {(None, None)}  # nobody measured foreground or entropy
+    seen = inspect_path(store)["slides"]["t0"]
+    assert (seen["pixels"], seen["foreground_mean"]) == (False, None)
     with pytest.raises(StoreError, match="ingested with features alone and has no pixels"):
         slide.read_patch(0)
     _, outcome = run_extract(store, ExtractConfig(weights="random"))
@@ -234,7 +239,7 @@ def test_other_patches_or_features_need_overwrite(trident: Path, tmp_path: Path)
     )
     _, outcome = run_ingest_h5(trident, store, KNOWN)
     assert "holds other features by uni_v1-h5-8" in outcome.failed["t0"]
-    assert "with other patches, size or mpp" in outcome.failed["t1"]
+    assert "with other patches, size, mpp or slide file" in outcome.failed["t1"]
     _, outcome = run_ingest_h5(trident, store, KNOWN, overwrite=True)
     assert (len(outcome.done), outcome.failed) == (3, {})
     assert len(Store(store).slide("t1").patches) == 24
@@ -275,6 +280,11 @@ def test_one_bad_file_is_named_and_the_rest_is_taken(trident: Path, tmp_path: Pa
     broken = features.copy()
     broken[3] = np.nan
     trident_features(trident / "nan.h5", broken, where, size=(4000, 3000))
+    trident_features(
+        trident / "huge.h5", features, where, size=(4000, 3000),
+        level0_magnification=1e308, target_magnification=1e-300,
+    )  # fmt: skip
+    (trident / "gone.h5").symlink_to("an_unmounted_disk.h5")
     identity, outcome = run_ingest_h5(trident, store, KNOWN)
     assert sorted(outcome.done) == ["bad_name_", "t0", "t1", "t2"]
     said = {
@@ -285,6 +295,8 @@ def test_one_bad_file_is_named_and_the_rest_is_taken(trident: Path, tmp_path: Pa
         "coarse": "coarse.h5: its patches are others than the store's (magnification: 20.0 -> 10.0",
         "outside": "outside.h5: 10 patches begin outside the slide",
         "sizeless": "sizeless.h5: does not say how large the slide is",
+        "huge": "huge.h5: patch_size_level0 is 512, but patch_size and the magnifications make it",
+        "gone": "gone.h5: is no file, or a link that leads nowhere",
         "nan": "nan.h5: 1 patches have features that are not finite (row 3",
     }
     assert set(outcome.failed) == set(said)

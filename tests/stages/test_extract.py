@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from wsikit.errors import ConfigError, StoreError, UsageError
 from wsikit.stages import extract, patch_progress
 from wsikit.stages.extract import extract_features, run_extract
 from wsikit.stages.progress import Outcome, Silent
+from wsikit.store.status import StageStatus
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.types import Size
@@ -321,7 +323,7 @@ def test_a_feature_that_is_not_finite_names_slide_and_patch(
     assert outcome.done == ["b", "c"]
     index = Store(store).slide("a").patches
     place = f"row {index.row[BATCH + 3]}, column {index.col[BATCH + 3]}"
-    assert outcome.failed["a"].startswith("a: 1 patches have features")
+    assert outcome.failed["a"].startswith("1 patches have features")
     assert place in outcome.failed["a"]
     assert not any(name.startswith("slides/a.zarr/features/tiny") for name in feature_files(store))
 
@@ -383,6 +385,31 @@ def test_whatever_part_is_missing_fails_the_slide_alone(
     assert "\n" not in outcome.failed["b"]
 
 
+def test_the_record_says_done_after_a_kill_and_after_a_refusal(
+    store: Path, built: Built, tmp_path: Path
+) -> None:
+    """The kill comes between a slide's features and their record."""
+    add_empty_slide(store, tmp_path)
+    identity, _ = run_extract(store, config())
+    recorded = {name: Store(store).status(name)[f"extract.{identity}"] for name in ("a", "glass")}
+
+    def found() -> dict[str, StageStatus]:
+        again = {name: Store(store).status(name)[f"extract.{identity}"] for name in recorded}
+        return {name: replace(again[name], seconds=recorded[name].seconds) for name in recorded}
+
+    assert {name: status.state for name, status in recorded.items()} == {
+        "a": "done", "glass": "empty",
+    }  # fmt: skip
+    for name in recorded:
+        (store / "status" / f"{name}.json").unlink()
+    assert not run_extract(store, config())[1].done
+    assert found() == recorded
+    assert set(run_extract(store, config("dtype=float32"))[1].failed) >= set(recorded)
+    assert found()["a"].state == "failed"
+    assert not run_extract(store, config())[1].failed
+    assert found() == recorded
+
+
 def test_features_of_another_recipe_are_kept_unless_asked(store: Path, built: Built) -> None:
     identity, _ = run_extract(store, config(), slide_ids=["a"])
     before = feature_files(store)
@@ -396,6 +423,18 @@ def test_features_of_another_recipe_are_kept_unless_asked(store: Path, built: Bu
     assert status[f"extract.{made.encoder_ids[1]}"].state == "done"
     _, outcome = run_extract(store, config("precision=bf16"), overwrite=True)
     assert outcome.done == ["a", "b", "c"]
+
+
+def test_features_whose_description_is_damaged_can_be_replaced(store: Path, built: Built) -> None:
+    identity, _ = run_extract(store, config())
+    before = feature_files(store)
+    (Store(store).slide("a").path / "features" / identity / "zarr.json").write_bytes(b"")
+    _, outcome = run_extract(store, config())
+    assert set(outcome.failed) == {"a"}
+    assert "a.zarr: the stored slide cannot be read" in outcome.failed["a"]
+    _, outcome = run_extract(store, config(), slide_ids=["a"], overwrite=True)
+    assert outcome.done == ["a"]
+    assert feature_files(store) == before
 
 
 def test_progress_is_in_patches(store: Path, built: Built, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from wsikit.stages.graph import run_graph
 from wsikit.stages.slide_graph import slide_graph
 from wsikit.stages.stored_names import graph_id
 from wsikit.stages.tile import run_tile
+from wsikit.stages.train import lacking
 from wsikit.store.derived_writer import write_features
 from wsikit.store.recipe import recipe_id
 from wsikit.store.store import Store
@@ -94,7 +96,8 @@ def test_the_store_keeps_what_was_built(store: Store, config: GraphConfig) -> No
 def test_the_recipe_of_the_plain_graph_is_what_it_always_was(store: Store) -> None:
     name, _ = run_graph(store.path, GraphConfig(), "resnet18")
     old = {"algorithm": 1, "features": "recipe of features", "kind": "knn", "k": 8}
-    assert store.slide("ph").derived_attributes(f"graphs/{name}") == {"recipe_id": recipe_id(old)}
+    attributes = store.slide("ph").derived_attributes(f"graphs/{name}")
+    assert attributes == {"recipe_id": recipe_id(old), "features": "recipe of features"}
 
 
 def test_again_changes_nothing_and_kinds_lie_side_by_side(store: Store) -> None:
@@ -107,6 +110,23 @@ def test_again_changes_nothing_and_kinds_lie_side_by_side(store: Store) -> None:
     assert set(store.slide("ph").graph_ids()) == names
 
 
+def test_the_record_says_done_after_a_kill_and_after_a_refusal(store: Store) -> None:
+    """The kill comes between the graph and its record."""
+    name, _ = run_graph(store.path, GraphConfig(), "resnet18")
+    stage = f"graph.{name}"
+    recorded = store.status("ph")[stage]
+    (store.path / "status" / "ph.json").unlink()
+    assert run_graph(store.path, GraphConfig(), "resnet18")[1].skipped == ["ph"]
+    assert replace(store.status("ph")[stage], seconds=recorded.seconds) == recorded
+    recipe = store.slide("ph").derived_attributes(f"features/{ENCODER}")["recipe_id"]
+    write(store, "ph", "another recipe")
+    assert run_graph(store.path, GraphConfig(), "resnet18")[1].failed
+    assert store.status("ph")[stage].state == "failed"
+    write(store, "ph", recipe)
+    assert run_graph(store.path, GraphConfig(), "resnet18")[1].skipped == ["ph"]
+    assert store.status("ph")[stage].state == "done"
+
+
 def test_other_features_are_noticed(store: Store) -> None:
     name, _ = run_graph(store.path, GraphConfig(), "resnet18")
     before = store.slide("ph").graph(name)[0]
@@ -116,6 +136,15 @@ def test_other_features_are_noticed(store: Store) -> None:
     _, outcome = run_graph(store.path, GraphConfig(), "resnet18", overwrite=True)
     assert outcome.done == ["ph"]
     assert not np.array_equal(store.slide("ph").graph(name)[0], before)
+
+
+def test_training_refuses_a_graph_of_features_since_replaced(store: Store) -> None:
+    name, _ = run_graph(store.path, GraphConfig(), ENCODER)
+    assert lacking(store, "ph", ENCODER, name) is None
+    write(store, "ph", "another recipe", seed=1)
+    assert "wsikit graph --overwrite" in (lacking(store, "ph", ENCODER, name) or "")
+    run_graph(store.path, GraphConfig(), ENCODER, overwrite=True)
+    assert lacking(store, "ph", ENCODER, name) is None
 
 
 def test_a_large_slide_says_how_much_was_found(
@@ -191,3 +220,19 @@ def test_features_or_graph_that_are_not_there(store: Store) -> None:
         slide_graph(store.path, "ph", "resnet18", GraphConfig(kind="spatial"))
     with pytest.raises(StoreError, match="slide 'other' is not in the store"):
         slide_graph(store.path, "other", "resnet18")
+
+
+def test_a_damaged_description_is_one_line_and_can_be_replaced(store: Store) -> None:
+    name, _ = run_graph(store.path, GraphConfig(), "resnet18")
+    before = tree(store.path / "slides")
+    (store.slide("ph").path / "graphs" / name / "zarr.json").write_bytes(b"")
+    _, outcome = run_graph(store.path, GraphConfig(), "resnet18")
+    assert "ph.zarr: the stored slide cannot be read" in outcome.failed["ph"]
+    _, outcome = run_graph(store.path, GraphConfig(), "resnet18", overwrite=True)
+    assert outcome.done == ["ph"]
+    assert tree(store.path / "slides") == before
+    (store.slide("ph").path / "features" / ENCODER / "zarr.json").write_bytes(b"\0" * 99)
+    _, outcome = run_graph(store.path, GraphConfig(), "resnet18")
+    assert "ph.zarr: the stored slide cannot be read" in outcome.failed["ph"]
+    with pytest.raises(StoreError, match="the stored slide cannot be read"):
+        slide_graph(store.path, "ph", "resnet18")

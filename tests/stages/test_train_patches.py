@@ -15,7 +15,8 @@ from tests.stages.textured_cohort import make_store, recipe
 from wsikit.config import ExtractConfig, HeatmapConfig
 from wsikit.encoders.encoder import build_encoder, encoder_id
 from wsikit.errors import ConfigError, StoreError, UsageError, WeightsError
-from wsikit.stages import patch_network, train_patches
+from wsikit.methods import patch_method
+from wsikit.stages import patch_network
 from wsikit.stages.evaluate import run_evaluate
 from wsikit.stages.extract import run_extract
 from wsikit.stages.heatmap import run_heatmap
@@ -51,8 +52,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     store, cohort = make_store(folder)
     sides = []
     with pytest.MonkeyPatch.context() as patch:
-        real = train_patches.fit_patches
-        patch.setattr(train_patches, "fit_patches", lambda *a: (sides.append(a[1:3]), real(*a))[1])
+        real = patch_method.fit_patches
+        patch.setattr(patch_method, "fit_patches", lambda *a: (sides.append(a[1:3]), real(*a))[1])
         run_train(store, cohort, folder / "run", recipe(), device="cpu")
     run_evaluate(folder / "run")
     return Made(store, cohort, RunFolder(folder / "run"), sides)
@@ -265,7 +266,7 @@ def test_patch_settings_are_no_part_of_a_slide_methods_recipe(made: Made, tmp_pa
     ):
         asked = recipe("train.method=abmil", *changes)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("wsikit.stages.train.fit_head", _stop)
+            patch.setattr("wsikit.methods.method.fit_head", _stop)
             with pytest.raises(KeyboardInterrupt):
                 run_train(
                     made.store, made.cohort, tmp_path / f"{n}", asked, encoder=found, device="cpu"
@@ -277,3 +278,39 @@ def test_patch_settings_are_no_part_of_a_slide_methods_recipe(made: Made, tmp_pa
 
 def _stop(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+class Counted(Silent):
+    """Count what is reported."""
+
+    def __init__(self) -> None:
+        self.total, self.done, self.ticks = 0, 0, []
+
+    def start(self, stage: str, total: int) -> None:
+        self.total, self.done, self.ticks = total, 0, []
+
+    def advance(self, label: str, units: int = 1) -> None:
+        self.done += units
+
+    def tick(self, label: str, units: int = 1) -> None:
+        self.done += units
+        self.ticks.append((label, units))
+
+
+@pytest.mark.parametrize("patience", [4, 1])
+def test_progress_is_told_batch_by_batch_and_ends_at_its_total(
+    made: Made, tmp_path: Path, patience: int
+) -> None:
+    """Also where training stops early."""
+    told = Counted()
+    again(made, tmp_path / "run", f"train.patience={patience}", progress=told)
+    ((train, val),) = made.sides
+    batches = [-(-len(side.slides) * 8 // 16) for side in (train, val)]
+    assert [label for label, _ in told.ticks[: sum(batches)]] == [
+        f"fold 0, epoch 1: batch {n + 1} of {sum(batches)}" for n in range(sum(batches))
+    ]
+    assert {units for _, units in told.ticks} == {1}
+    assert told.done == told.total
+    if patience == 4:
+        same = (tmp_path / "run" / "encoder.safetensors").read_bytes()
+        assert same == made.run.encoder.read_bytes()

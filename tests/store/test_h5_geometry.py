@@ -85,6 +85,17 @@ def test_what_the_user_says_counts_where_the_file_is_silent() -> None:
         (trident(patch_size=0.0, patch_size_level0=None), None, "missing or zero"),
         (trident(patch_size=1e9, patch_size_level0=None), None, "not believed"),
         (trident(target_magnification=1e-9), None, "make it"),
+        (trident(patch_size=1e300, level0_magnification=1e300), None, "make it inf: extract"),
+        (
+            trident(patch_size=1e300, level0_magnification=1e300, patch_size_level0=None),
+            None,
+            r"not believed",
+        ),
+        (
+            trident(level0_width=1e300, level0_height=8.0),
+            None,
+            r"in a slide of 1e\+300 x 8 px, which is not believed",
+        ),
         (trident(level0_width=-5.0, level0_height=8.0), None, "not believed"),
         (H5Facts(patch_size=256, patch_level=1), None, "downsample is not stated"),
         (H5Facts(patch_size=256.5, patch_level=0), None, "no whole number"),

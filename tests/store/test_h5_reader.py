@@ -267,6 +267,8 @@ def test_links_of_a_patch_file_are_not_followed_either(tmp_path: Path) -> None:
         "[" * 40_000,
         '{"encoder_id": "../../x", "patch_px": 1, "scale": [1, 1], "size_l0": [1, 1], '
         '"mpp_l0": [1, 1], "recipe_id": "r"}',
+        '{"encoder_id": "x", "patch_px": 1, "scale": [1, 1], "size_l0": [1' + "0" * 400 + ", 1], "
+        '"mpp_l0": [1, 1], "recipe_id": "r"}',
         '{"encoder_id": "x", "patch_px": 1, "scale": [NaN, 1], "size_l0": [1, 1], '
         '"mpp_l0": [1, 1], "recipe_id": "r"}',
     ],
@@ -285,6 +287,7 @@ def test_odd_attributes_are_passed_over(tmp_path: Path) -> None:
         "target_magnification": np.nan,
         "downsample": "two",
         "level_dim": np.array([b"a", b"b"]),
+        "level0_width": h5py.Empty("f8"),
     }
     trident_features(tmp_path / "a.h5", FEATURES, COORDS, **more)
     facts = read_head(tmp_path / "a.h5").facts
@@ -292,3 +295,11 @@ def test_odd_attributes_are_passed_over(tmp_path: Path) -> None:
     assert facts.target_magnification is None
     assert facts.downsample is None
     assert facts.level_dim is None
+    assert facts.level0_width is None
+
+
+@pytest.mark.parametrize("text", ["uni of Jane Doe, 1950-01-01", "uni\n\x1b[31m", "u" * 200])
+def test_a_text_that_is_no_name_is_no_encoder(tmp_path: Path, text: str) -> None:
+    """Whatever else stands there would enter the store."""
+    trident_features(tmp_path / "a.h5", FEATURES, COORDS, encoder=text)
+    assert read_head(tmp_path / "a.h5").facts.encoder is None

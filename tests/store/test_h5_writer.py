@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import h5py
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.store.h5_files import grid_coords, random_features
+from wsikit.errors import UsageError
 from wsikit.geometry import PatchGrid
 from wsikit.store.h5_layout import Layout
 from wsikit.store.h5_reader import read_bag, written_recipe
@@ -115,6 +117,22 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="damaged"):
         write_bag(tmp_path / "s1.h5", description(), "clam", COORDS, 6, np.dtype("f4"), blocks())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("room", [0, 100, 5_000, 40_000, 80_000])
+def test_a_full_disk_is_an_error_and_no_crash(tmp_path: Path, room: int) -> None:
+    """Whatever it is that has no room; told of it, HDF5 would end the process a file later."""
+    size = write(tmp_path / "whole.h5", "trident", description()).stat().st_size
+    assert size > 80_000
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        for _ in range(3):
+            with pytest.raises(UsageError, match=r"cannot write .*s1\.h5: File too large"):
+                write(tmp_path / "s1.h5", "trident", description())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.h5"]
 
 
 def test_a_slide_without_patches(tmp_path: Path) -> None:

@@ -238,6 +238,33 @@ def test_features_of_another_number_of_patches_are_refused(store: Store) -> None
         store.slide("s").features("enc")
 
 
+@pytest.mark.parametrize(
+    ("edges", "distance"),
+    [
+        ([[0, 6], [6, 0]], [1.0, 1.0]),  # a patch beyond the six
+        ([[0, -2], [-2, 0]], [1.0, 1.0]),
+        ([[0, 1], [1, 0]], [1.0]),
+        ([[0, 1, 2]], [1.0, 1.0, 1.0]),
+    ],
+)
+def test_a_graph_of_other_patches_is_refused(
+    store: Store, edges: list[list[int]], distance: list[float]
+) -> None:
+    write_slide(store)
+    write_graph(store, "s", "g", np.array(edges), np.array(distance, np.float32), {})
+    with pytest.raises(StoreError, match="graphs/g/edge_index does not fit the slide's 6 patches"):
+        store.slide("s").graph("g")
+
+
+def test_features_that_are_no_table_are_refused(store: Store) -> None:
+    write_slide(store)
+    zarr.create_array(
+        store.slide_path("s") / "features" / "enc", data=np.ones(6, np.float16), overwrite=True
+    )
+    with pytest.raises(StoreError, match=r"an array of shape \(6,\) as features for 6 patches"):
+        store.slide("s").features("enc")
+
+
 def test_what_is_not_there_says_which_command_makes_it(store: Store) -> None:
     write_slide(store)
     with pytest.raises(StoreError, match="wsikit extract"):
@@ -265,6 +292,21 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds other things and no store"):
         Store.create(tmp_path, {})
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.docx"]
+    (tmp_path / "thesis.docx").unlink()
+    (tmp_path / "slides").mkdir()
+    (tmp_path / "slides" / "a.svs").touch()
+    with pytest.raises(StoreError, match="holds other things and no store"):
+        Store.create(tmp_path, {})
+
+
+@pytest.mark.parametrize("made", range(4))
+def test_a_store_whose_making_was_cut_off_is_made(tmp_path: Path, made: int) -> None:
+    """By a kill or a full disk, before its description was written."""
+    for folder in ("slides", "status", ".staging")[:made]:
+        (tmp_path / folder).mkdir()
+    (tmp_path / ".wsikit.json.host.1.part").write_text("{")
+    Store.create(tmp_path, {"size": 32})
+    assert Store(tmp_path).tile_recipe == {"size": 32}
 
 
 @pytest.mark.parametrize(

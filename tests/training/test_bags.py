@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from wsikit.errors import SlideError
 from wsikit.heads.bag import Bag
-from wsikit.training.bags import BagCache, BagDataset, EpochSampler, bag_bytes, collate_single
+from wsikit.training.bags import BagCache, BagDataset, EpochSampler, bag_bytes
 
 
 class Counting:
@@ -66,9 +69,19 @@ def test_ids_and_labels_must_pair():
         BagDataset(["a", "b"], [0], Counting())
 
 
-def test_collate_passes_the_bag_through():
-    item = BagDataset(["a"], [1], Counting())[0]
-    assert collate_single([item]) is item
+def test_a_cache_goes_to_another_process_without_its_bags():
+    cache = BagCache(Counting(), SIZE)
+    cache("a")
+    there = pickle.loads(pickle.dumps(cache))
+    assert there("a").features[0, 0] == 1
+    assert there._load.calls == ["a", "a"]  # once here, once there
+
+
+def test_threads_share_a_budget():
+    cache = BagCache(Counting(), 10 * SIZE)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(cache, [str(number) for number in range(200)]))
+    assert len(cache._kept) == 10
 
 
 def test_order_follows_from_seed_and_epoch_alone():

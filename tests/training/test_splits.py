@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from wsikit.errors import CohortError, ConfigError
-from wsikit.training.splits import audit_splits, make_splits
+from wsikit.training.split_audit import audit_splits
+from wsikit.training.splits import make_splits
 
 
 def cohort(patients: int = 40, most: int = 4, classes: int = 2, seed: int = 0) -> pd.DataFrame:
@@ -217,3 +218,42 @@ def test_the_audit_finds_what_a_hand_made_split_leaks():
         audit_splits(splits, table.iloc[1:])
     missing = table.assign(fingerprint=None)
     audit_splits(splits, missing)
+
+
+def test_own_folds_are_used_as_they_are_and_validation_is_cut_within():
+    table = small(a=9, b=9)
+    table["fold"] = [["10", "2", "x"][n % 3] for n in range(18)]
+    splits = make_splits(table, 3, seed=0)
+    for fold, name in enumerate(["2", "10", "x"]):  # numbers as numbers, then words
+        of_fold = splits[splits["fold"] == fold].set_index("slide_id")["split"]
+        tested = set(of_fold.index[of_fold == "test"])
+        assert tested == set(table.loc[table["fold"] == name, "slide_id"])
+        val = set(of_fold.index[of_fold == "val"])
+        assert set(table.loc[table["slide_id"].isin(val), "label"]) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("fold", "folds", "message"),
+    [
+        (["0", "1", "2"] * 2, 1, r"has 3 folds, and folds is 1.*--folds 3"),
+        (["0", "1", "2"] * 2, 2, r"--folds 3"),
+        (["0", "1", "2", "0", "1", ""], 3, r"slide 's5' has no fold"),
+        (["0"] * 6, 1, r"is '0' throughout"),
+        (["0", "0", "1", "0", "1", "1"], 2, r"class 'a' has 1 patients outside fold 0"),
+    ],
+)
+def test_own_folds_gone_wrong(fold, folds, message):
+    with pytest.raises(CohortError, match=message):
+        make_splits(small(a=3, b=3).assign(fold=fold), folds, seed=0)
+
+
+def test_own_folds_that_part_a_patient():
+    table = small(a=6, b=6).assign(fold=["0", "1", "2"] * 4)
+    table.loc[:1, "patient_id"] = "p"
+    with pytest.raises(CohortError, match="patient 'p' stands on two sides"):
+        make_splits(table, 3, seed=0)
+
+
+def test_a_split_column_goes_before_a_fold_column():
+    splits = make_splits(own(GOOD, fold=["0", "1"] * 3), 1, seed=0)
+    assert list(splits["split"]) == GOOD

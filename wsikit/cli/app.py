@@ -20,14 +20,15 @@ from wsikit.cli.ingest import make_ingest
 from wsikit.cli.inspect import inspect
 from wsikit.cli.predict import predict
 from wsikit.cli.run import run
+from wsikit.cli.search import search
 from wsikit.cli.status import status
 from wsikit.cli.tile import tile
 from wsikit.cli.train import train
 from wsikit.errors import WsikitError
 
 COMMANDS = (
-    tile, extract, graph, train, predict, heatmap, evaluate, export, run, status, inspect, encoders,
-    doctor, demo,
+    tile, extract, graph, train, search, predict, heatmap, evaluate, export, run, status, inspect,
+    encoders, doctor, demo,
 )  # fmt: skip
 
 

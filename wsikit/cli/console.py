@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from wsikit.errors import WsikitError
@@ -11,11 +12,16 @@ if TYPE_CHECKING:
     from wsikit.stages.progress import Outcome, Progress
 
 
+TICK_SECONDS = 60.0
+"""How long a log stays silent while small units are finished."""
+
+
 class LineProgress:
     """Write one line a finished unit, for logs."""
 
     def __init__(self) -> None:
         self._stage, self._total, self._done = "", 0, 0
+        self._said = 0.0
 
     def start(self, stage: str, total: int) -> None:
         """Announce a stage."""
@@ -27,8 +33,16 @@ class LineProgress:
         self._done += units
         self.say(f"{self._stage} {self._done}/{self._total}  {label}")
 
+    def tick(self, label: str, units: int = 1) -> None:
+        """Count finished units, and report them where the last line is a minute old."""
+        if time.monotonic() - self._said >= TICK_SECONDS:
+            self.advance(label, units)
+        else:
+            self._done += units
+
     def say(self, line: str) -> None:
         """Write a line."""
+        self._said = time.monotonic()
         print(line, file=sys.stderr, flush=True)
 
     def finish(self) -> None:
@@ -70,8 +84,12 @@ class BarProgress:
 
     def advance(self, label: str, units: int = 1) -> None:
         """Report finished units."""
-        if "FAILED" in label:
+        if "FAILED" in label or "FLAGGED" in label:
             self.say(label)
+        self.tick(label, units)
+
+    def tick(self, label: str, units: int = 1) -> None:
+        """Move the bar."""
         self._bar.update(self._task, advance=units, label=label[:60])
 
     def say(self, line: str) -> None:

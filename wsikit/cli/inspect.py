@@ -114,6 +114,10 @@ def _print(value: Any, indent: str = "") -> None:
 
 
 def _word(value: Any) -> str:
+    """Write a size as `4 x 3`, a list of names with commas, and a truth as yes or no."""
     if isinstance(value, list):
-        return " x ".join(_word(v) for v in value)
+        between = ", " if any(isinstance(v, str) for v in value) else " x "
+        return between.join(_word(v) for v in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)

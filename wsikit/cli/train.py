@@ -22,7 +22,9 @@ def train(
     store: StoreArgument,
     labels: Annotated[
         Path,
-        typer.Option(metavar="COHORT.csv", help="slide or slide_id, label; patient_id, split."),
+        typer.Option(
+            metavar="COHORT.csv", help="slide or slide_id, label; patient_id, site, split or fold."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="The run.")],
     method: Annotated[
@@ -41,17 +43,25 @@ def train(
     folds: Annotated[
         int | None, typer.Option(min=1, help="1: one split by patient; more: cross-validation.")
     ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN|CSV", help="Use the split of another run again, exactly."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="So many GPUs, or processes, share the slides of each step.")
+    ] = 1,
     config: ConfigOption = None,
     sets: SetOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Train a slide classifier, or an encoder, and measure it on held-out patients.
 
-    Patients never straddle a split, and the held-out slides choose neither epoch nor threshold.
-    Killed and started again, it continues from its last epoch.
+    Patients never straddle a split, nor do sites where the cohort names them, nor copies of one
+    slide. The held-out slides choose neither epoch nor threshold. Killed and started again, it
+    continues from its last epoch. Curves for TensorBoard are in RUN/logs.
 
     am-softmax trains an encoder (VGG16 unless told otherwise) on single patches, which need no
     features: each patch inherits its slide's label. The run is then an encoder by its folder, and
@@ -62,6 +72,8 @@ def train(
       wsikit train store --labels cohort.csv --method abmil -o run
 
       wsikit train store --labels cohort.csv --method graph_transformer --folds 5 -o run
+
+      wsikit train store --labels cohort.csv --method abmil --split run -o run_abmil
 
       wsikit train store --labels cohort.csv --method am-softmax -o encoder
 
@@ -82,7 +94,8 @@ def train(
     settings = resolve(config, sets, flags)
     outcome = run_train(
         store, labels, output, settings,
-        device=device, progress=make_progress(), overwrite=overwrite,
+        device=device, devices=devices, split=split,
+        progress=make_progress(), overwrite=overwrite,
     )  # fmt: skip
     code = exit_code(outcome, "train")
     print_metrics(run_evaluate(output))

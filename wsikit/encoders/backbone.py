@@ -77,6 +77,12 @@ def build_backbone(
         return backbone
 
 
+def without_memory(spec: EncoderSpec) -> nn.Module:
+    """Build a network on torch's meta device: its tensors have names and shapes, and no values."""
+    with torch.device("meta"):
+        return build_backbone(spec, 0).eval()
+
+
 def outline(spec: EncoderSpec, source: str) -> tuple[nn.Module, int]:
     """Build a network that takes no memory, and measure the width of its features.
 
@@ -100,7 +106,7 @@ def outline(spec: EncoderSpec, source: str) -> tuple[nn.Module, int]:
         raise WeightsError(f"{source}: timm has no backbone '{spec.timm_name}'", fix)
     try:
         with torch.device("meta"), torch.inference_mode():
-            network = build_backbone(spec, 0).eval()
+            network = without_memory(spec)
             features = network(torch.zeros(1, 3, spec.input_px, spec.input_px))
     except NOT_BUILT as error:
         raise WeightsError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +68,8 @@ def _from_file(name: str, weights: str) -> Encoder:
     if weights not in (PRETRAINED, IMAGENET):
         raise WeightsError(
             f"'{name}' brings its own weights, and --weights says '{weights}'",
-            "leave --weights out, or name the network with --encoder and not its file",
+            f"leave --weights out, or say '{PRETRAINED}' for it; to start its network anew, name "
+            "that with --encoder and not the file",
         )
     path = encoder_path(name)
     if path.is_dir() or saved_spec(path):
@@ -108,12 +112,25 @@ def _converted_backbone(spec: EncoderSpec, state: dict[str, Tensor]) -> nn.Modul
     differs was drawn and not loaded.
     """
     try:
-        first, second = (build_backbone(spec, seed, dict(state)) for seed in (SEED, SEED + 1))
+        with _silent_timm():
+            first, second = (build_backbone(spec, seed, dict(state)) for seed in (SEED, SEED + 1))
     except RuntimeError:  # a shape differs
         return None
     other = second.state_dict()
     loaded = all(torch.equal(tensor, other[name]) for name, tensor in first.state_dict().items())
     return first if loaded else None
+
+
+@contextmanager
+def _silent_timm() -> Iterator[None]:
+    """Keep timm from logging every name that it does not know: what does not fit is one line."""
+    logger = logging.getLogger("timm")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _existing(weights: str) -> Path:

@@ -25,7 +25,9 @@ FORMS = {
 
 
 def list_encoders(names: list[str]) -> list[dict[str, Any]]:
-    """Describe encoders, without building them or asking a network.
+    """Describe encoders, without building them or fetching weights.
+
+    Of an `hf-hub:` name that is not listed, what the repository says of itself is fetched.
 
     Args:
         names: as a user writes them; none means all that are listed by name.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from wsikit.encoders.backbone import classifier_layers, outline
+from wsikit.encoders.backbone import classifier_layers, without_memory
 from wsikit.encoders.spec import EncoderSpec
 from wsikit.encoders.tensor_names import own_names
 from wsikit.encoders.weights import check_state, read_state
@@ -37,7 +37,7 @@ def recognised(file: Path, known: Sequence[EncoderSpec]) -> EncoderSpec:
 
 
 def _fits(state: dict[str, Tensor], spec: EncoderSpec, source: str) -> bool:
-    network, _ = outline(spec, source)
+    network = without_memory(spec)  # a second for all that are listed; computing would take five
     try:
         check_state(network, own_names(state, spec), classifier_layers(network), source)
     except WeightsError:

@@ -42,7 +42,8 @@ def exact_neighbours(features: FloatArray, k: int, rows: Int64Array | None = Non
         kth = distances(features, asked, nearest[:, -1])
         last = distance.max(axis=1)
         length = np.sqrt(np.einsum("ij,ij->i", queries, queries))
-        slack = ROUNDING * (length + last) ** 2
+        lost = features.shape[1] * np.finfo(np.float32).tiny  # smaller squares are zero to FAISS
+        slack = ROUNDING * (length + last) ** 2 + lost
         unsure = np.flatnonzero(kth**2 >= last**2 - slack)
         nearest[unsure] = compared_with_all(features, asked[unsure], k)
     return nearest

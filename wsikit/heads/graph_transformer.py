@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -16,6 +17,7 @@ from wsikit.heads.position import raster_index, sincos_1d, sincos_2d
 from wsikit.heads.standardise import Standardise
 
 POSITIONS = ("2d", "1d")
+POOLINGS = ("softmax", "sag")
 MLP_RATIO = 2
 
 
@@ -66,9 +68,12 @@ class GraphTransformer(Head):
     -> GCN layers H' = relu(A~ H W) -> pooling "by a GCN" -> two fully connected layers. The source
     does not specify the pooling: a further GCN scores every node, and the slide is the mean of the
     nodes weighted by the softmax of the scores (self-attention graph pooling, Lee et al. 2019,
-    without dropping nodes). Departures: features are standardised and projected first; the code is
-    the usual one (see `heads.position`); blocks normalise first, with one more norm after the last.
-    `patch_logits` is the two layers applied to each node by itself; as they are not linear, the
+    without dropping nodes). With `pooling="sag"` it is Lee et al.'s own, once: the `ratio` of nodes
+    that score highest is kept, each times the tanh of its score, and the slide is their mean and
+    their maximum side by side; then there is no `attention`, as the kept nodes have no shares.
+    Departures: features are standardised and projected first; the code is the usual one (see
+    `heads.position`); blocks normalise first, with one more norm after the last. `patch_logits` is
+    what the slide would get if a node were pooled alone; as the two layers are not linear, the
     slide's logits are not their mean.
 
     Memory grows with N and with the number of edges, not with N x N.
@@ -82,6 +87,8 @@ class GraphTransformer(Head):
         gcn_layers: graph convolutions before the pooling.
         dropout: share dropped in training, in the blocks and before the last layer.
         position: `2d` codes row and column, `1d` the raster index.
+        pooling: `softmax` weighs all nodes, `sag` keeps the best.
+        ratio: share of the nodes that `sag` keeps, above 0, at most 1; at least one is kept.
     """
 
     needs_graph = True
@@ -97,6 +104,8 @@ class GraphTransformer(Head):
         gcn_layers: int = 2,
         dropout: float = 0.1,
         position: Literal["2d", "1d"] = "2d",
+        pooling: Literal["softmax", "sag"] = "softmax",
+        ratio: float = 0.5,
     ) -> None:
         check_at_least("in_features", in_features, 1)
         check_at_least("classes", classes, 2)
@@ -111,8 +120,16 @@ class GraphTransformer(Head):
             )
         if position not in POSITIONS:
             raise ConfigError(f"position is {position!r}", nearest(str(position), POSITIONS))
+        if pooling not in POOLINGS:
+            raise ConfigError(f"pooling is {pooling!r}", nearest(str(pooling), POOLINGS))
+        if ratio != 1:
+            check_share("ratio", ratio)
+        if not ratio:
+            raise ConfigError("ratio is 0", "give a number above 0, up to 1")
         super().__init__()
         self.position = position
+        self.pooling = pooling
+        self.ratio = ratio
         self.standardise = Standardise(in_features)
         self.project = nn.Linear(in_features, embed)
         self.blocks = nn.Sequential(
@@ -122,9 +139,10 @@ class GraphTransformer(Head):
             graph_convolution(embed, embed) for _ in range(gcn_layers)
         )
         # A bias would move all scores alike, which softmax does not see.
-        self.score = graph_convolution(embed, 1, bias=False)
+        self.score = graph_convolution(embed, 1, bias=pooling == "sag")
+        pooled = 2 * embed if pooling == "sag" else embed
         self.classifier = nn.Sequential(
-            nn.Linear(embed, embed), nn.ReLU(), nn.Dropout(dropout), nn.Linear(embed, classes)
+            nn.Linear(pooled, embed), nn.ReLU(), nn.Dropout(dropout), nn.Linear(embed, classes)
         )
 
     def forward(self, bag: Bag) -> BagScores:
@@ -139,9 +157,19 @@ class GraphTransformer(Head):
         nodes = self.blocks(nodes + self._position(bag.rowcol, nodes.shape[1]))  # (N, embed)
         for convolution in self.convolutions:
             nodes = torch.relu(convolution(nodes, bag.edge_index))  # (N, embed)
-        attention = self.score(nodes, bag.edge_index).squeeze(1).softmax(dim=0)  # (N,)
+        score = self.score(nodes, bag.edge_index).squeeze(1)  # (N,)
+        if self.pooling == "sag":
+            return self._keep_the_best(nodes, score)
+        attention = score.softmax(dim=0)
         logits = self.classifier(attention @ nodes)  # (C,)
         return BagScores(logits, self.classifier(nodes), attention)
+
+    def _keep_the_best(self, nodes: Tensor, score: Tensor) -> BagScores:
+        gated = nodes * score.tanh()[:, None]  # (N, embed)
+        best = gated[score.topk(math.ceil(self.ratio * len(nodes))).indices]  # (kept, embed)
+        slide = torch.cat([best.mean(dim=0), best.amax(dim=0)])  # (2 embed,)
+        alone = torch.cat([gated, gated], dim=1)  # of one node, mean and maximum are the same
+        return BagScores(self.classifier(slide), self.classifier(alone))
 
     def _position(self, rowcol: Tensor, channels: int) -> Tensor:
         if self.position == "1d":

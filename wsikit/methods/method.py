@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from wsikit.errors import ConfigError
 from wsikit.heads.bag import Head
-from wsikit.heads.registry import build_head
+from wsikit.heads.registry import build_head, head_options
 from wsikit.methods.patch_method import PatchMethod
 from wsikit.registry import Registry
+from wsikit.training.bags import BagDataset
+from wsikit.training.fit import FitOptions, FitResult, fit_head
+from wsikit.training.fit_record import Progress
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,17 @@ class Method:
     epochs: int = 30
     patience: int = 10
 
+    def options(self) -> dict[str, Any]:
+        """Return what `train.head` may hold, with its defaults."""
+        return {**head_options(self.head), **self.defaults}
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Refuse labels that the method cannot tell apart; the positive one is the last.
+
+        Raises:
+            CohortError: there are too many.
+        """
+
     def build(self, in_features: int, classes: int, options: Mapping[str, Any]) -> Head:
         """Return an untrained head.
 
@@ -43,6 +58,31 @@ class Method:
             ConfigError: an option is unknown to the head.
         """
         return build_head(self.head, in_features, classes, **{**self.defaults, **options})
+
+    def fit(
+        self,
+        head: Head,
+        train: BagDataset,
+        val: BagDataset,
+        settings: FitOptions,
+        options: Mapping[str, Any],
+        folder: Path,
+        progress: Progress | None = None,
+        logs: Path | None = None,
+    ) -> FitResult:
+        """Train; see `fit_head`.
+
+        Args:
+            head: what `build` made.
+            train: bags to learn from.
+            val: bags that choose the best epoch.
+            settings: what decides any fit.
+            options: the user's own, as given to `build`.
+            folder: where the fit is kept.
+            progress: told of each epoch.
+            logs: receives the curves for TensorBoard; None for none.
+        """
+        return fit_head(head, train, val, settings, folder, progress, logs)
 
 
 METHODS: Registry[Method | PatchMethod] = Registry("method")

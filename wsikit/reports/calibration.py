@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class CalibrationBin(NamedTuple):
         low: lower end of the share's 95 % interval.
         high: upper end.
         slides: how many.
+        patients: of how many patients.
     """
 
     predicted: float
@@ -32,43 +33,58 @@ class CalibrationBin(NamedTuple):
     low: float
     high: float
     slides: int
+    patients: int
 
     def __str__(self) -> str:
         return (
             f"predicted {share(self.predicted)}, observed {share(self.observed)} "
             f"({share(self.low)}\N{EN DASH}{share(self.high)}), {self.slides} slides"
+            f" of {self.patients} patients"
         )
 
 
 def calibration_bins(
-    probability: NDArray[np.float64], positive: NDArray[np.bool_], bins: int = 5
+    probability: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    patients: NDArray[Any] | None = None,
+    bins: int = 5,
 ) -> Sequence[CalibrationBin]:
     """Group slides by probability, equally many a group, and count the positive ones.
 
-    Intervals are Wilson's (1927), which stay within 0..1 for small groups. Equal probabilities may
-    fall into two groups.
+    Intervals are Wilson's (1927) for as many observations as the group has patients: as if the
+    slides of a patient told the same, which is the careful end of what they may do. A bootstrap
+    over patients would call a small group without a negative slide certain; Wilson's does not.
+    Equal probabilities may fall into two groups.
 
     Args:
         probability: (N,) in 0..1; slides whose probability is not finite are left out.
         positive: (N,) the truth.
+        patients: (N,) whose slide it is; None where each is of a patient of its own.
         bins: how many groups.
 
     Returns:
         The groups from low to high; none if there are fewer than 20 slides or only one class.
     """
+    owners = np.arange(len(probability)) if patients is None else patients
     finite = np.isfinite(probability)
-    probability, positive = probability[finite], positive[finite]
+    probability, positive, owners = probability[finite], positive[finite], owners[finite]
     if len(probability) < FEWEST or positive.all() or not positive.any():
         return ()
     order = np.argsort(probability, kind="stable")
-    return [_bin(probability[part], positive[part]) for part in np.array_split(order, bins)]
+    return [
+        _bin(probability[part], positive[part], len(np.unique(owners[part])))
+        for part in np.array_split(order, bins)
+    ]
 
 
-def _bin(probability: NDArray[np.float64], positive: NDArray[np.bool_]) -> CalibrationBin:
-    count = len(positive)
+def _bin(
+    probability: NDArray[np.float64], positive: NDArray[np.bool_], patients: int
+) -> CalibrationBin:
     observed = float(positive.mean())
-    spread = 1 + Z_95**2 / count
-    centre = (observed + Z_95**2 / (2 * count)) / spread
-    half = Z_95 * np.sqrt(observed * (1 - observed) / count + (Z_95 / (2 * count)) ** 2) / spread
+    spread = 1 + Z_95**2 / patients
+    centre = (observed + Z_95**2 / (2 * patients)) / spread
+    variance = observed * (1 - observed) / patients + (Z_95 / (2 * patients)) ** 2
+    half = Z_95 * np.sqrt(variance) / spread
     low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return CalibrationBin(float(probability.mean()), observed, float(low), float(high), count)
+    mean = float(probability.mean())
+    return CalibrationBin(mean, observed, float(low), float(high), len(positive), patients)

@@ -20,34 +20,16 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from wsikit.atomic import whole_file
-from wsikit.reports.calibration import CalibrationBin, calibration_bins
+from wsikit.reports.calibration import CalibrationBin
 from wsikit.reports.pictures import INLINE_BYTES, Picture, inline_pictures, relative_link
-from wsikit.reports.plot import Curve, Plot, calibration_plot, roc_plot
-from wsikit.reports.text import Estimate, clean, number, share
-from wsikit.types import FloatArray
+from wsikit.reports.plot import Curve, Plot, calibration_plot, froc_plot, roc_plot
+from wsikit.reports.sections import ComparisonSection, RocCurve, TruthSection
+from wsikit.reports.text import Estimate, clean, interval, number, share, signed
+
+__all__ = ["RocCurve", "RunReport", "SlideRow", "render", "write_report"]
 
 SlideState = Literal["done", "empty", "failed"]
 """What became of a slide: it has a prediction, it holds no tissue, or it could not be processed."""
-
-HELD_OUT = "test"
-"""The `split` of slides that training never saw; only they count as evidence."""
-
-
-@dataclass(frozen=True)
-class RocCurve:
-    """One ROC curve.
-
-    Attributes:
-        name: "fold 1".
-        fpr: (K,) false positive rates, rising from 0 to 1.
-        tpr: (K,) true positive rates, rising from 0 to 1.
-        auc: the area under it.
-    """
-
-    name: str
-    fpr: FloatArray | NDArray[np.float64]
-    tpr: FloatArray | NDArray[np.float64]
-    auc: Estimate
 
 
 @dataclass(frozen=True)
@@ -89,6 +71,7 @@ class RunReport:
 
     Attributes:
         title: heading.
+        measured: what the result is of, in a sentence ("48 slides of 36 patients").
         summary: the run in key and value ("method": "gated ABMIL").
         classes: names, in the order of the confusion matrix.
         positive: the class that ROC and probabilities speak of; None where there are several.
@@ -96,7 +79,11 @@ class RunReport:
         per_fold: fold name to the same metrics.
         roc: one curve a fold.
         roc_pooled: the curve over all held-out slides.
+        calibration: held-out slides in groups of similar probability: of `positive`, or of the
+            predicted class; none where there are too few.
         confusion: (C, C) int, rows the truth, columns the prediction; None without a test.
+        comparison: another run beside this one; None without.
+        truth: patch scores beside known regions; None without.
         slides: every slide of the cohort, failed ones too.
         notes: what the reader must know: what a score means, how the split was made, the limits.
     """
@@ -105,11 +92,15 @@ class RunReport:
     summary: Mapping[str, str]
     classes: Sequence[str]
     positive: str | None = None
+    measured: str = ""
     pooled: Mapping[str, Estimate] = field(default_factory=dict)
     per_fold: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     roc: Sequence[RocCurve] = ()
     roc_pooled: RocCurve | None = None
+    calibration: Sequence[CalibrationBin] = ()
     confusion: NDArray[np.int64] | None = None
+    comparison: ComparisonSection | None = None
+    truth: TruthSection | None = None
     slides: Sequence[SlideRow] = ()
     notes: Sequence[str] = ()
 
@@ -165,7 +156,6 @@ def render(report: RunReport, folder: Path, inline_bytes: int = INLINE_BYTES) ->
         inline_bytes: how much of the page heatmaps may take up.
     """
     entries = _entries(report, folder, inline_bytes)
-    bins = _calibration(report)
     script = _resource("run_report.js")
     environment = Environment(
         loader=DictLoader({"page": _resource("run_report.html.j2")}),
@@ -175,7 +165,7 @@ def render(report: RunReport, folder: Path, inline_bytes: int = INLINE_BYTES) ->
         lstrip_blocks=True,
         finalize=clean,
     )
-    environment.filters.update(number=number, share=share)
+    environment.filters.update(number=number, share=share, signed=signed, interval=interval)
     return environment.get_template("page").render(
         report=report,
         script=Markup(script),
@@ -188,9 +178,10 @@ def render(report: RunReport, folder: Path, inline_bytes: int = INLINE_BYTES) ->
         ),
         shown=sum(e.picture is not None and e.picture.data is not None for e in entries),
         linked=sum(e.picture is not None and e.picture.only_linked for e in entries),
-        roc=_roc(report),
-        bins=bins,
-        calibration=calibration_plot(bins) if bins else None,
+        roc=_roc(report.roc, report.roc_pooled),
+        pair=_pair(report.comparison),
+        froc=froc_plot(report.truth.froc) if report.truth and report.truth.froc else None,
+        calibration=_calibration(report),
         confusion=None if report.confusion is None else report.confusion.tolist(),
         probability_of=report.positive or "the predicted class",
     )
@@ -230,25 +221,23 @@ def _verdict(row: SlideRow, report: RunReport) -> _Verdict:
     return _Verdict("\N{BALLOT X}", "wrong", "wrong")
 
 
-def _roc(report: RunReport) -> Plot | None:
-    """Draw every fold thin and the pooled curve thick."""
-    curves = [Curve(c.name, c.fpr, c.tpr, number(c.auc), False) for c in report.roc]
-    if report.roc_pooled is not None:
-        pooled = report.roc_pooled
-        curves.append(Curve(pooled.name, pooled.fpr, pooled.tpr, number(pooled.auc), True))
+def _roc(folds: Sequence[RocCurve], pooled: RocCurve | None) -> Plot | None:
+    """Draw the pooled curve thick, and every fold thin over it."""
+    curves = [Curve(c.name, c.fpr, c.tpr, number(c.auc), False) for c in folds]
+    if pooled is not None:
+        curves.insert(0, Curve(pooled.name, pooled.fpr, pooled.tpr, number(pooled.auc), True))
     return roc_plot(curves) if curves else None
 
 
-def _calibration(report: RunReport) -> Sequence[CalibrationBin]:
-    """Compare probabilities with what came true, over held-out slides of a two-class run."""
-    if report.positive is None:
-        return ()
-    pairs = [
-        (row.probability, row.label == report.positive)
-        for row in report.slides
-        if row.split == HELD_OUT and row.label is not None and row.probability is not None
-    ]
-    return calibration_bins(
-        np.array([probability for probability, _ in pairs], np.float64),
-        np.array([true for _, true in pairs], np.bool_),
-    )
+def _pair(comparison: ComparisonSection | None) -> Plot | None:
+    """Draw this run's curve thick and the other's thin and dashed."""
+    if comparison is None or not comparison.roc:
+        return None
+    return _roc(comparison.roc[1:], comparison.roc[0])
+
+
+def _calibration(report: RunReport) -> Plot | None:
+    if not report.calibration:
+        return None
+    y_words = "share that was positive" if report.positive else "share that was right"
+    return calibration_plot(report.calibration, y_words)

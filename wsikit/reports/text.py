@@ -35,6 +35,29 @@ def number(estimate: Estimate) -> str:
     return f"{value:.2f} (95 % CI {low:.2f}\N{EN DASH}{high:.2f})"
 
 
+def signed(estimate: Estimate) -> str:
+    """Write a difference: ``+0.03 (95 % CI -0.02 to +0.08)``, or ``n/a`` and why."""
+    value, low, high, why = estimate
+    if value is None or not math.isfinite(value):
+        return f"n/a ({why or 'not enough slides to compute it'})"
+    if low is None or high is None:
+        return f"{_with_sign(value)} (no interval)"
+    return f"{_with_sign(value)} (95 % CI {_with_sign(low)} to {_with_sign(high)})"
+
+
+def interval(estimate: Estimate) -> str:
+    """Write an estimate's interval alone, as under a table's heading: ``0.81-0.99``."""
+    _, low, high, _ = estimate
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    return f"{low:.2f}\N{EN DASH}{high:.2f}"
+
+
+def _with_sign(value: float) -> str:
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "\N{MINUS SIGN}")
+
+
 def share(value: float | None) -> str:
     """Write a probability or share with two decimals, or ``n/a``."""
     return "n/a" if value is None or not math.isfinite(value) else f"{value:.2f}"

@@ -26,6 +26,7 @@ from wsikit.stages.extract_devices import resolve_devices
 from wsikit.stages.extract_lane import Lane
 from wsikit.stages.extract_plan import Plan, SlideWork
 from wsikit.stages.extract_record import Recorder
+from wsikit.stages.kept_encoder import keep_encoders
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.slide_loop import chosen_slides
 from wsikit.store.store import Store
@@ -79,6 +80,7 @@ def extract_features(
     slide_ids: Sequence[str] | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
+    encoders: dict[str, Encoder] | None = None,
 ) -> Extraction:
     """Compute features for a store's slides by one or several encoders.
 
@@ -94,6 +96,8 @@ def extract_features(
         slide_ids: only these; default all that are tiled.
         progress: told of patches.
         overwrite: redo what is there.
+        encoders: encoder id -> encoder, built already. Default: those of `config`; one whose
+            weights come from a file is then copied into the store, for runs to take along.
 
     Raises:
         StoreError: the store cannot be used.
@@ -104,17 +108,19 @@ def extract_features(
     store = Store(store_path)
     chosen = list(dict.fromkeys(chosen_slides(store, slide_ids)))
     devices = resolve_devices(device)
-    encoders = _build(config)
-    replicas = _replicas(encoders, devices, config.compile)
+    chosen_encoders = encoders or _build(config)
+    replicas = _replicas(chosen_encoders, devices, config.compile)
     with store.lock():
-        recorder = Recorder(store, encoders, progress or Silent())
-        plan = Plan(store, encoders, config, overwrite)
+        if encoders is None:
+            keep_encoders(store, chosen_encoders)
+        recorder = Recorder(store, chosen_encoders, progress or Silent())
+        plan = Plan(store, chosen_encoders, config, overwrite)
         try:
             with _planned(plan, chosen, recorder) as slides:
                 _compute(store, slides, config, replicas, recorder)
         finally:
             recorder.close()
-    return Extraction(tuple(encoders), recorder.outcome)
+    return Extraction(tuple(chosen_encoders), recorder.outcome)
 
 
 def _build(config: ExtractConfig) -> dict[str, Encoder]:

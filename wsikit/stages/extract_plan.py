@@ -23,11 +23,15 @@ class SlideWork(SlideReading):
         patches: how many it has; 0 also where nothing is to be computed.
         recipes: encoder id -> recipe id of the features to compute.
         refused: encoder id -> why its features are left as they are.
+        present: encoder id -> recipe id of the features that are there already.
+        is_empty: whether the slide has no patch at all.
     """
 
     patches: int = 0
     recipes: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    present: dict[str, str] = field(default_factory=dict)
+    is_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,29 +60,51 @@ class Plan:
         work = SlideWork(slide_id)
         for encoder_id in self.encoders:
             wanted = self._recipe(stored, encoder_id)
-            present = stored.derived_attributes(f"features/{encoder_id}").get("recipe_id")
-            if self.overwrite or present is None:
+            present = None if self.overwrite else _present(stored, encoder_id)
+            if present is None:
                 work.recipes[encoder_id] = wanted
             elif present != wanted:
                 work.refused[encoder_id] = (
                     f"has features by {encoder_id} of another recipe: use --overwrite to redo them"
                 )
+            else:
+                work.present[encoder_id] = wanted
+        count = stored.patch_count
+        work.is_empty = count == 0
         if work.recipes:
-            work.patches = stored.patch_count
+            work.patches = count
         return work
 
     def _recipe(self, stored: StoredSlide, encoder_id: str) -> str:
-        """Return the recipe id of a slide's features.
-
-        What changes no more than the rounding of sums is no part of it: the device, the batch
-        size, compiling.
-        """
-        return recipe_id(
-            {
-                "algorithm": ALGORITHM,
-                "patches": stored.recipe_id,
-                "encoder": encoder_id,
-                "precision": self.config.precision,
-                "dtype": self.config.dtype,
-            }
+        return features_recipe(
+            stored.recipe_id, encoder_id, self.config.precision, self.config.dtype
         )
+
+
+def features_recipe(patches: str, encoder_id: str, precision: str, dtype: str) -> str:
+    """Return the recipe id of a slide's features.
+
+    What changes no more than the rounding of sums is no part of it: the device, the batch size,
+    compiling.
+
+    Args:
+        patches: recipe id of the slide's patches.
+        encoder_id: what computed them.
+        precision: the arithmetic, as in `extract.precision`.
+        dtype: the stored type.
+    """
+    return recipe_id(
+        {
+            "algorithm": ALGORITHM,
+            "patches": patches,
+            "encoder": encoder_id,
+            "precision": precision,
+            "dtype": dtype,
+        }
+    )
+
+
+def _present(stored: StoredSlide, encoder_id: str) -> str | None:
+    """Return the recipe id of the features that are there; None where there are none."""
+    recipe = stored.derived_attributes(f"features/{encoder_id}").get("recipe_id")
+    return None if recipe is None else str(recipe)

@@ -18,6 +18,7 @@ from wsikit.errors import SlideError, WsikitError
 from wsikit.stages.extract_plan import SlideWork
 from wsikit.stages.patch_progress import PatchProgress
 from wsikit.stages.progress import Outcome, Progress
+from wsikit.stages.slide_loop import note_done
 from wsikit.store.derived_writer import write_features
 from wsikit.store.status import StageStatus, State
 from wsikit.store.store import Store
@@ -149,8 +150,8 @@ class Recorder:
         if len(bad):
             index = self._store.slide(work.slide_id).patches
             raise SlideError(
-                f"{work.slide_id}: {len(bad)} patches have features by {encoder_id} that are not "
-                f"finite (row {index.row[bad[0]]}, column {index.col[bad[0]]})",
+                f"{len(bad)} patches have features by {encoder_id} that are not finite "
+                f"(row {index.row[bad[0]]}, column {index.col[bad[0]]})",
                 "set extract.dtype=float32 and extract.precision=fp32",
             )
         encoder = self._encoders[encoder_id]
@@ -172,6 +173,9 @@ class Recorder:
         """End a slide: failed where there is a reason, whatever else was done of it."""
         for encoder_id, reason in work.refused.items():
             self._set_status(work, encoder_id, "failed", 0.0, reason)
+        for encoder_id, recipe in work.present.items():
+            state: State = "empty" if work.is_empty else "done"
+            note_done(self._store, work.slide_id, f"extract.{encoder_id}", recipe, state)
         why = "; ".join((*reasons, *work.refused.values()))
         if why:
             self.outcome.failed[work.slide_id] = why

@@ -54,16 +54,18 @@ def run_graph(
     identity = find_encoder_id(store, encoder)
     name = graph_id(config, identity)
 
+    def features_of(slide: StoredSlide) -> str | None:
+        return slide.derived_attributes(f"features/{identity}").get("recipe_id")
+
     def recipe_of(slide: StoredSlide) -> str:
-        features = slide.derived_attributes(f"features/{identity}").get("recipe_id")
-        return recipe_id(_recipe(config, features, len(slide.patches)))
+        return recipe_id(_recipe(config, features_of(slide), len(slide.patches)))
 
     def done_recipe(slide: StoredSlide) -> str | None:
         return slide.derived_attributes(f"graphs/{name}").get("recipe_id")
 
     def work(slide: StoredSlide, recipe: str) -> str:
         graph = _build(slide, config, identity)
-        attributes: dict[str, Any] = {"recipe_id": recipe}
+        attributes: dict[str, Any] = {"recipe_id": recipe, "features": features_of(slide)}
         if graph.recall is not None:
             attributes["recall"] = round(graph.recall, 4)
         write_graph(store, slide.slide_id, name, graph.edge_index, graph.distance, attributes)

@@ -146,7 +146,7 @@ def _files(folder: Path, slide_ids: Sequence[str] | None) -> dict[str, Path]:
     inside = below if below.is_dir() else folder
     files: dict[str, Path] = {}
     for path in sorted(p for p in inside.iterdir() if p.suffix.lower() in SUFFIXES):
-        if path.name.startswith(".") or not path.is_file():
+        if path.name.startswith("."):
             continue
         other = files.setdefault(default_slide_id(path), path)
         if other is not path:
@@ -179,6 +179,8 @@ def _look_at_all(
 
 
 def _look(slide_id: str, path: Path, options: H5Options, source: SourceSlide | None) -> _Found:
+    if not path.is_file():
+        raise SlideError(f"{path.name}: is no file, or a link that leads nowhere", "copy it again")
     head = read_head(path)
     beside, facts = None, head.facts
     if options.coords is not None and facts.own is None:
@@ -335,7 +337,8 @@ class _Ingest:
             if self.store.slide(item.slide_id).recipe_id == recipe_id(recipe):
                 return
             raise StoreError(
-                f"{item.slide_id}: the store holds it with other patches, size or mpp",
+                f"{item.path.name}: the store holds this slide with other patches, size, mpp or "
+                "slide file",
                 "use --overwrite to replace it and its features",
             )
         write_placed(self.store, placed, recipe)
@@ -356,7 +359,7 @@ class _Ingest:
             return recipe
         if present is not None and not self.overwrite:
             raise StoreError(
-                f"{item.slide_id}: the store holds other features by {item.encoder_id}",
+                f"{item.path.name}: the store holds other features by {item.encoder_id}",
                 "use --overwrite to replace them",
             )
         attributes: dict[str, Any] = {

@@ -10,6 +10,7 @@ from wsikit.slides.fingerprint import fingerprint
 from wsikit.slides.open import open_slide
 from wsikit.stages.state import state_of
 from wsikit.store.store import Store
+from wsikit.store.stored_slide import StoredSlide
 from wsikit.types import Mpp
 
 
@@ -70,7 +71,8 @@ def _inspect_store(store: Store) -> dict[str, Any]:
             "patch_px": grid.patch_px,
             "mpp": list(slide.mpp),
             "size_l0": list(grid.slide_px),
-            "foreground_mean": round(float(index.foreground.mean()), 4) if len(index) else None,
+            "pixels": slide.has_pixels,
+            "foreground_mean": _foreground(slide),
             "encoders": slide.encoder_ids(),
             "graphs": slide.graph_ids(),
         }
@@ -80,3 +82,10 @@ def _inspect_store(store: Store) -> dict[str, Any]:
         "tile": store.tile_recipe,
         "slides": slides,
     }
+
+
+def _foreground(slide: StoredSlide) -> float | None:
+    """Return the mean share of foreground in patches; None where nobody measured it."""
+    if not slide.has_pixels or not len(slide.patches):
+        return None
+    return round(float(slide.patches.foreground.mean()), 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,10 @@ def list_patches(path: Path, slide_id: str | None = None) -> PatchList:
         raise UsageError(f"{path}: not a store, so it has no patches", "name a store")
     store = Store(path)
     stored = store.slide(_chosen(store, slide_id))
-    return PatchList(stored.slide_id, stored.grid, stored.decisions)
+    decisions = stored.decisions
+    if not stored.has_pixels:  # ingested: what is stored as foreground, nobody measured
+        decisions = replace(decisions, foreground=np.full_like(decisions.foreground, np.nan))
+    return PatchList(stored.slide_id, stored.grid, decisions)
 
 
 def _chosen(store: Store, slide_id: str | None) -> str:

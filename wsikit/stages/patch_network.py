@@ -62,13 +62,16 @@ def starting_encoder(config: PatchTrainConfig, say: Callable[[str], None]) -> En
 
 
 def _built(config: PatchTrainConfig, say: Callable[[str], None]) -> Encoder:
+    name = config.encoder
+    if name is None:
+        raise ConfigError("no network is named", "set train.patch.encoder")
     if config.weights != AUTO:
-        return build_encoder(config.encoder, config.weights)
+        return build_encoder(name, config.weights)
     try:
-        return build_encoder(config.encoder, PRETRAINED)
+        return build_encoder(name, PRETRAINED)
     except WeightsError as error:
         say(f"starting from random weights, since: {error.what}")
-        return build_encoder(config.encoder, RANDOM)
+        return build_encoder(name, RANDOM)
 
 
 def starting_network(

@@ -2,7 +2,8 @@
 
 A slide that a fold held out is scored by that fold's model alone; a slide the run has never seen
 by the mean over all folds. So no held-out slide is scored by a model that was trained on it; where
-a slide was only ever trained on, its split says so.
+a slide was only ever trained on, its split says so. A slide that is unlike those its models were
+trained on is flagged.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from wsikit.stages.labelled import source_fingerprint
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
 from wsikit.stages.run_scorers import slide_scorer
+from wsikit.stages.shift_watch import ShiftWatch, shift_columns
 from wsikit.stages.slide_loop import chosen_slides
 from wsikit.store.recipe import differences
 from wsikit.store.store import Store
@@ -75,9 +77,10 @@ def run_predict(
     progress = progress or Silent()
     store, run = Store(store_path), RunFolder(run_path)
     facts = run.facts()
-    _check_recipe(store, facts)
+    check_recipe(store, facts)
     score = slide_scorer(store, run, facts, resolve_device(device))
-    splits = run.splits()
+    splits = _splits(run, progress)
+    watch = ShiftWatch(run, facts, progress)
     folder = RunFolder(out or run_path)
     chosen = chosen_slides(store, slide_ids)
     ensure_folder(folder.patches)
@@ -86,6 +89,8 @@ def run_predict(
     for slide_id in chosen:
         try:
             standing = _standing(splits, store, slide_id, facts.folds)
+            split = standing.row.get("split", "")
+            judged = watch.look(store.slide(slide_id), standing.folds, split)
             mean = _mean(score(slide_id, standing.folds))
             _write_patches(folder.patch_table(slide_id), store.slide(slide_id), mean, facts)
         except (WsikitError, OSError) as error:
@@ -93,10 +98,12 @@ def run_predict(
             progress.advance(f"{slide_id}: FAILED: {error}")
             continue
         row = prediction_row(slide_id, standing.row, mean.probabilities, facts.classes)
-        rows.append(row)
+        rows.append(row | shift_columns(judged))
         outcome.done.append(slide_id)
-        progress.advance(f"{slide_id}: {row['pred']}")
+        flagged = f", FLAGGED: {', '.join(judged.flags)}" if judged and judged.flags else ""
+        progress.advance(f"{slide_id}: {row['pred']}{flagged}")
     progress.finish()
+    watch.sum_up()
     if rows:
         table = pd.DataFrame(rows)
         if folder.predictions_csv.exists():
@@ -121,14 +128,26 @@ def prediction_row(
     return row
 
 
-def _check_recipe(store: Store, facts: RunFacts) -> None:
+def check_recipe(store: Store, facts: RunFacts) -> None:
+    """Raise StoreError where a store's patches were made otherwise than the run's."""
     changed = differences(facts.tile_recipe, store.tile_recipe)
     decisive = [c for c in changed if not c.startswith(("codec", "thumbnail"))]
     if decisive:
         raise StoreError(
             f"{store.path}: tiled otherwise than the run's slides ({'; '.join(decisive)})",
-            "tile with the run's config.yaml",
+            "give the slides in place of the store, and they are tiled as the run's were",
         )
+
+
+def _splits(run: RunFolder, progress: Progress) -> pd.DataFrame:
+    """Read the run's split; a model may be handed on without it, as it names slides and patients.
+
+    Then every slide counts as one the run has never seen.
+    """
+    if run.splits_csv.exists():
+        return run.splits()
+    progress.say(f"{run.path}: has no split.csv, so every slide counts as new to it")
+    return pd.DataFrame(columns=["slide_id", "split", "fingerprint"], dtype=str)
 
 
 def _standing(splits: pd.DataFrame, store: Store, slide_id: str, folds: int) -> Standing:

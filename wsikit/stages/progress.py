@@ -15,6 +15,9 @@ class Progress(Protocol):
     def advance(self, label: str, units: int = 1) -> None:
         """Report finished units, with a few words on the last one."""
 
+    def tick(self, label: str, units: int = 1) -> None:
+        """Report finished units of which there are many; a log shows one such line a minute."""
+
     def say(self, line: str) -> None:
         """Report a line the user should see."""
 
@@ -29,6 +32,9 @@ class Silent:
         """Ignore."""
 
     def advance(self, label: str, units: int = 1) -> None:
+        """Ignore."""
+
+    def tick(self, label: str, units: int = 1) -> None:
         """Ignore."""
 
     def say(self, line: str) -> None:

@@ -169,16 +169,16 @@ def _areas(
     if kinds and not found.areas:
         raise SlideError(f"{file}: holds no area ({kinds})", "draw the region as an area")
     placed = [Area(translate(area.shape, *rule.offset_l0), area.name) for area in found.areas]
-    _check_on_slide(file, placed, grid)
+    check_on_slide(file, placed, grid)
     if kinds:
         notes.append(f"{file}: passed over what has no area ({kinds})")
-    chosen = [area for area in placed if _wanted(area.name, classes)]
+    chosen = [area for area in placed if is_of_class(area.name, classes)]
     if not chosen:
         notes.append(_nothing(file, found, classes))
     return chosen
 
 
-def _check_on_slide(file: Path, areas: Sequence[Area], grid: PatchGrid) -> None:
+def check_on_slide(file: Path, areas: Sequence[Area], grid: PatchGrid) -> None:
     """Refuse areas that all miss the slide: they belong to another one, or to another frame."""
     if not areas:
         return
@@ -192,7 +192,7 @@ def _check_on_slide(file: Path, areas: Sequence[Area], grid: PatchGrid) -> None:
         )
 
 
-def _wanted(name: str, classes: tuple[str, ...]) -> bool:
+def is_of_class(name: str, classes: tuple[str, ...]) -> bool:
     """Tell whether an area's class is asked for; `Tumor` also means `Tumor: Positive`."""
     own = name.casefold()
     asked = [" ".join(c.split()).casefold() for c in classes]

@@ -64,6 +64,8 @@ class RunFolder:
         self.metrics_json = path / "metrics.json"
         self.patch_metrics_json = path / "patch_metrics.json"
         self.encoder = path / "encoder.safetensors"
+        self.stain_reference = path / "stain_reference.json"
+        self.statistics = path / "statistics.safetensors"
         self.report_html = path / "report.html"
         self.patches = path / "patches"
         self.heatmaps = path / "heatmaps"
@@ -71,6 +73,10 @@ class RunFolder:
     def fold(self, fold: int) -> Path:
         """Return the folder of one fold's weights."""
         return self.path / "folds" / str(fold)
+
+    def fold_logs(self, fold: int) -> Path:
+        """Return the folder of one fold's curves for TensorBoard."""
+        return self.path / "logs" / f"fold{fold}"
 
     def patch_table(self, slide_id: str) -> Path:
         """Return where a slide's patch scores lie."""
@@ -88,11 +94,11 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove an earlier run's files, and nothing else that lies in the folder."""
-        for folder in (self.path / "folds", self.patches, self.heatmaps):
+        for folder in (self.path / "folds", self.path / "logs", self.patches, self.heatmaps):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (
             self.predictions_csv, self.metrics_json, self.report_html, self.splits_csv,
-            self.patch_metrics_json, self.encoder,
+            self.patch_metrics_json, self.encoder, self.stain_reference, self.statistics,
         ):  # fmt: skip
             file.unlink(missing_ok=True)
 
@@ -104,16 +110,24 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Where a run was written is no part of what it is.
-            content = config.model_dump(mode="json", exclude={"output"})
-            resolved = yaml.safe_dump(content, sort_keys=False)
-            write_bytes(self.path / "config.yaml", resolved.encode())
+            self.write_config(config)
             write_json(self.path / "provenance.json", {"schema": SCHEMA, **asdict(facts)})
         except OSError as error:
             raise StoreError(
                 f"{self.path}: cannot write here ({error.strerror})",
                 "choose a writable folder with -o",
             ) from error
+
+    def write_config(self, config: Config) -> None:
+        """Write the resolved configuration.
+
+        Raises:
+            UsageError: the folder cannot be written.
+        """
+        # Where a run was written is no part of what it is.
+        content = config.model_dump(mode="json", exclude={"output"})
+        resolved = yaml.safe_dump(content, sort_keys=False)
+        write_bytes(self.path / "config.yaml", resolved.encode())
 
     def facts(self) -> RunFacts:
         """Read the run's facts.

@@ -48,6 +48,7 @@ def _patch_scorer(
     store: Store, run: RunFolder, method: PatchMethod, facts: RunFacts, device: torch.device
 ) -> ScoreSlide:
     config = run.config()
+    pool = method.pool(config.train.head)
     networks = [
         trained_network(run, method, facts, config, fold).to(device) for fold in range(facts.folds)
     ]
@@ -57,7 +58,8 @@ def _patch_scorer(
         count = len(store.slide(slide_id).patches)
         size = config.train.patch.batch_size
         return [
-            predict_patches(networks[fold], read, slide_id, count, device, size) for fold in folds
+            predict_patches(networks[fold], read, slide_id, count, device, size, pool)
+            for fold in folds
         ]
 
     return score

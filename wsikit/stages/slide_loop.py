@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from wsikit.errors import StoreError, UsageError, WsikitError, nearest
 from wsikit.stages.progress import Outcome, Progress
-from wsikit.store.status import StageStatus
+from wsikit.store.status import StageStatus, State
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 
@@ -63,14 +63,15 @@ def run_slides(
         try:
             slide = store.slide(slide_id)
             recipe = recipe_of(slide)
-            present = done_recipe(slide)
-            if present == recipe and not overwrite:
+            present = None if overwrite else done_recipe(slide)
+            if present == recipe:
+                note_done(store, slide_id, stage, recipe)
                 outcome.skipped.append(slide_id)
                 progress.advance(f"{slide_id}: already done")
                 continue
-            if present is not None and not overwrite:
+            if present is not None:
                 raise StoreError(
-                    f"{slide_id}: {stage} was done by another recipe", "use --overwrite to redo it"
+                    f"{stage} was done by another recipe", "use --overwrite to redo it"
                 )
             words = work(slide, recipe)
             status = StageStatus("done", recipe, seconds=_since(start))
@@ -81,6 +82,27 @@ def run_slides(
         progress.advance(f"{slide_id}: {words}")
     progress.finish()
     return outcome
+
+
+def note_done(store: Store, slide_id: str, stage: str, recipe: str, state: State = "done") -> None:
+    """Record that a stage's work is there, where the record does not say so yet.
+
+    A kill can come between the work and its record; and where another recipe was tried and refused,
+    the record says `failed` of work that is still good.
+
+    Args:
+        store: an open store, locked by the caller.
+        slide_id: the slide.
+        stage: name under which outcomes are recorded.
+        recipe: the recipe id of the work.
+        state: `done` or `empty`.
+    """
+    try:
+        known = store.status(slide_id).get(stage)
+    except StoreError:  # a damaged record is begun anew
+        known = None
+    if known is None or (known.state, known.recipe_id) != (state, recipe):
+        store.set_status(slide_id, stage, StageStatus(state, recipe))
 
 
 def _failed(

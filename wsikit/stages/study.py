@@ -21,6 +21,7 @@ from wsikit.stages.predict import run_predict
 from wsikit.stages.progress import Outcome, Progress
 from wsikit.stages.tile import SHARD_TASKS, check_store, run_tile
 from wsikit.stages.train import run_train
+from wsikit.stages.truth import TruthRule
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ def run_study(
         scheduler: address of a Dask scheduler instead.
         slurm: description of SLURM jobs instead.
         device: `auto`, `cpu` or `cuda`.
-        truth: folder of known masks to outline on the heatmaps.
+        truth: folder of known masks to outline on the heatmaps and to hold patch scores against.
         overwrite: replace what another recipe made.
 
     Raises:
@@ -163,4 +164,7 @@ def _learn(
             result.store, result.run, None, config.heatmap, truth=truth, progress=progress
         ),
     )
-    result.evaluation = result.timed("report", lambda: run_evaluate(result.run))
+    known = None if truth is None else TruthRule(truth)
+    result.evaluation = result.timed(
+        "report", lambda: run_evaluate(result.run, truth=known, store=result.store)
+    )

@@ -15,13 +15,15 @@ import pandas as pd
 from wsikit.config import Config
 from wsikit.heads.bag import Head
 from wsikit.heads.registry import HEADS
-from wsikit.methods import METHODS, Method, PatchMethod
+from wsikit.methods import METHODS, Method, PatchMethod, slide_method
 from wsikit.stages.bags import bag_loader
 from wsikit.stages.labelled import NO_TISSUE, Labelled, join_labels
+from wsikit.stages.model_folder import keep_model
 from wsikit.stages.predict import prediction_row
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
 from wsikit.stages.run_heads import untrained_head
+from wsikit.stages.split_file import read_split
 from wsikit.stages.stored_names import find_encoder_id, graph_id
 from wsikit.stages.train_patches import run_patch_train
 from wsikit.stages.train_run import (
@@ -30,8 +32,9 @@ from wsikit.stages.train_run import (
     Schedule,
     Sides,
     begin_run,
+    check_devices,
     cohort_rows,
-    fold_seed,
+    fit_options,
     mention,
     order_classes,
     sides_of,
@@ -39,9 +42,10 @@ from wsikit.stages.train_run import (
 )
 from wsikit.store.recipe import recipe_id
 from wsikit.store.store import Store
+from wsikit.store.stored_slide import StoredSlide
 from wsikit.training.bags import BagCache, BagDataset
 from wsikit.training.device import resolve_device
-from wsikit.training.fit import FitOptions, fit_head
+from wsikit.training.fit import FitOptions
 from wsikit.training.predict import predict_bags
 
 ALGORITHM = 1
@@ -55,6 +59,8 @@ def run_train(
     *,
     encoder: str | None = None,
     device: str = "auto",
+    devices: int = 1,
+    split: Path | None = None,
     progress: Progress | None = None,
     overwrite: bool = False,
 ) -> Outcome:
@@ -65,11 +71,14 @@ def run_train(
 
     Args:
         store_path: a store with features, and graphs where the method needs them.
-        labels: cohort CSV with `slide` or `slide_id`, `label`, and optional `patient_id`, `split`.
+        labels: cohort CSV with `slide` or `slide_id`, `label`, and optional `patient_id`, `site`,
+            `split` or `fold`.
         run_path: the run's folder; an unfinished training in it continues.
         config: the recipe.
         encoder: name or id of the features; default the recipe's `extract.encoder`.
         device: `auto`, `cpu` or `cuda`.
+        devices: how many processes share the bags of each step; see `fit_head`.
+        split: a run, or a `split.csv`, whose split is used again.
         progress: told of each epoch.
         overwrite: replace a run made by another recipe.
 
@@ -83,20 +92,28 @@ def run_train(
     progress = progress or Silent()
     store = Store(store_path)
     method = METHODS[config.train.method]
+    check_devices(config.train.method, method, devices)
+    given = None if split is None else read_split(split)
+    config = config if given is None else given.written_into(config)
     schedule = Schedule.of(config, method)
     config = schedule.written_into(config)
     if isinstance(method, PatchMethod):
         return run_patch_train(
             store, method, schedule, labels, run_path, config,
-            device=device, progress=progress, overwrite=overwrite,
+            device=device, progress=progress, overwrite=overwrite, split=given,
         )  # fmt: skip
     encoder_id = find_encoder_id(store, encoder or config.extract.encoder)
-    graph = _graph_id(method, config, encoder_id)
-    labelled = join_labels(store, labels, lambda i: _missing(store, i, encoder_id, graph))
+    graph = graph_for(method, config, encoder_id)
+    labelled = join_labels(store, labels, lambda i: lacking(store, i, encoder_id, graph))
     mention(labelled, progress)
-    facts = _facts(store, config, labelled, encoder_id, graph)
+    facts = run_facts(store, config, labelled, encoder_id, graph)
+    method.check_classes(facts.classes)
     run = RunFolder(run_path)
-    splits = begin_run(run, config, facts, labelled.table, overwrite)
+    splits = begin_run(
+        run, config, facts, labelled.table, overwrite,
+        store=store, progress=progress, split=given,
+    )  # fmt: skip
+    keep_model(store, run, facts, splits, progress)
     if run.trained(facts.folds):
         return Outcome(skipped=list(labelled.table["slide_id"]), failed=labelled.unusable)
     load = BagCache(bag_loader(store, encoder_id, graph))
@@ -104,18 +121,21 @@ def run_train(
     rows = []
     for fold in range(facts.folds):
         sides = sides_of(splits, fold)
-        head = _fit(run, facts, config, schedule, fold, sides, load, device, progress)
+        options = fit_options(config, schedule, fold, device, devices)
+        head = _fit(run, facts, config, options, fold, sides, load, progress)
         rows += list(_held_out(head, load, sides.test, fold, facts, device))
     progress.finish()
     write_table(run.predictions_csv, pd.DataFrame(rows).sort_values("slide_id"))
     return Outcome(done=list(labelled.table["slide_id"]), failed=labelled.unusable)
 
 
-def _graph_id(method: Method, config: Config, encoder_id: str) -> str | None:
+def graph_for(method: Method, config: Config, encoder_id: str) -> str | None:
+    """Return the id of the graphs a method needs; None where it needs none."""
     return graph_id(config.graph, encoder_id) if HEADS[method.head].needs_graph else None
 
 
-def _missing(store: Store, slide_id: str, encoder_id: str, graph: str | None) -> str | None:
+def lacking(store: Store, slide_id: str, encoder_id: str, graph: str | None) -> str | None:
+    """Say what a tiled slide lacks to be learnt from; None where it lacks nothing."""
     slide = store.slide(slide_id)
     if not slide.patch_count:
         return NO_TISSUE
@@ -123,12 +143,22 @@ def _missing(store: Store, slide_id: str, encoder_id: str, graph: str | None) ->
         return f"has no features by {encoder_id}: run wsikit extract"
     if graph is not None and graph not in slide.graph_ids():
         return f"has no graph {graph}: run wsikit graph"
+    if graph is not None and _outdated(slide, encoder_id, graph):
+        return f"has a graph {graph} of features since replaced: run wsikit graph --overwrite"
     return None
 
 
-def _facts(
+def _outdated(slide: StoredSlide, encoder_id: str, graph: str) -> bool:
+    """Tell whether a graph was made of other features than those there now."""
+    made_of = slide.derived_attributes(f"graphs/{graph}").get("features")
+    now = slide.derived_attributes(f"features/{encoder_id}").get("recipe_id")
+    return made_of is not None and made_of != now
+
+
+def run_facts(
     store: Store, config: Config, labelled: Labelled, encoder_id: str, graph: str | None
 ) -> RunFacts:
+    """Return what identifies a training on these slides."""
     table = labelled.table
     classes = order_classes(table["label"], config.train.positive)
     slides = {i: store.slide(i) for i in table["slide_id"]}
@@ -166,35 +196,24 @@ def _fit(
     run: RunFolder,
     facts: RunFacts,
     config: Config,
-    schedule: Schedule,
+    options: FitOptions,
     fold: int,
     sides: Sides,
     load: BagCache,
-    device: str,
     progress: Progress,
 ) -> Head:
-    train = config.train
-    options = FitOptions(
-        epochs=schedule.epochs,
-        lr=train.lr,
-        weight_decay=train.weight_decay,
-        accumulate=train.accumulate,
-        patience=schedule.patience,
-        class_weights=train.class_weights,
-        seed=fold_seed(config.seed, fold),
-        device="cuda" if resolve_device(device).type == "cuda" else "cpu",
-    )
-    told = EpochProgress(progress, fold, schedule.epochs)
+    told = EpochProgress(progress, fold, options.epochs)
     head = untrained_head(facts, config, fold)
-    result = fit_head(
-        head, _dataset(sides.train, facts, load), _dataset(sides.val, facts, load),
-        options, run.fold(fold), told,
+    result = slide_method(facts.method).fit(
+        head, bags_of(sides.train, facts, load), bags_of(sides.val, facts, load),
+        options, config.train.head, run.fold(fold), told, run.fold_logs(fold),
     )  # fmt: skip
     told.finish(result.best_epoch, result.val_loss)
     return head
 
 
-def _dataset(side: pd.DataFrame, facts: RunFacts, load: BagCache) -> BagDataset:
+def bags_of(side: pd.DataFrame, facts: RunFacts, load: BagCache) -> BagDataset:
+    """Return the labelled bags of one side of a split."""
     labels = [facts.classes.index(label) for label in side["label"]]
     return BagDataset(list(side["slide_id"]), labels, load)
 

@@ -18,6 +18,7 @@ from wsikit.config import Config
 from wsikit.encoders.network import Encoder, encoder_id
 from wsikit.methods import PatchMethod
 from wsikit.stages.labelled import NO_TISSUE, Labelled, join_labels
+from wsikit.stages.model_folder import keep_model
 from wsikit.stages.patch_network import (
     encoder_file,
     patch_reader,
@@ -27,6 +28,7 @@ from wsikit.stages.patch_network import (
 from wsikit.stages.predict import prediction_row
 from wsikit.stages.progress import Outcome, Progress
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
+from wsikit.stages.split_file import GivenSplit
 from wsikit.stages.train_run import (
     STAGE,
     EpochProgress,
@@ -45,9 +47,9 @@ from wsikit.store.store import Store
 from wsikit.training.device import resolve_device
 from wsikit.training.metrics import classification_metrics
 from wsikit.training.patch_data import PatchSide, ReadPatch
-from wsikit.training.patch_fit import PatchFitOptions, fit_patches
+from wsikit.training.patch_fit import PatchFitOptions
 from wsikit.training.patch_network import PatchNetwork
-from wsikit.training.patch_plan import PatchSlide
+from wsikit.training.patch_plan import PatchSlide, batches_of
 from wsikit.training.patch_predict import predict_patches
 from wsikit.training.predict import BagPrediction
 
@@ -68,6 +70,7 @@ def run_patch_train(
     device: str,
     progress: Progress,
     overwrite: bool,
+    split: GivenSplit | None = None,
 ) -> Outcome:
     """Train an encoder on patches and measure it on held-out slides; see `run_train`.
 
@@ -83,27 +86,38 @@ def run_patch_train(
     """
     labelled = join_labels(store, labels, lambda slide_id: _missing(store, slide_id))
     mention(labelled, progress)
-    order_classes(labelled.table["label"], config.train.positive)  # before weights are fetched
+    # What is wrong with the labels is said before weights are fetched.
+    method.check_classes(order_classes(labelled.table["label"], config.train.positive))
     start = starting_encoder(config.train.patch, progress.say)
     facts = _facts(store, config, labelled, start)
     network = starting_network(start, method, facts, config, 0)  # a wrong option is said now
     run = RunFolder(run_path)
-    splits = begin_run(run, config, facts, labelled.table, overwrite)
+    splits = begin_run(
+        run, config, facts, labelled.table, overwrite,
+        store=store, progress=progress, split=split,
+    )  # fmt: skip
+    keep_model(store, run, facts, splits, progress)
     slides = list(labelled.table["slide_id"])
     if run.trained(facts.folds):
         return Outcome(skipped=slides, failed=labelled.unusable)
     counts = {slide_id: len(store.slide(slide_id).patches) for slide_id in slides}
     read = patch_reader(store)
-    progress.start(STAGE, schedule.epochs * facts.folds)
+    sides_by_fold = [sides_of(splits, fold) for fold in range(facts.folds)]
+    progress.start(
+        STAGE,
+        sum(_batches(method, sides, facts, counts, schedule, config) for sides in sides_by_fold),
+    )
     held_out: list[Scored] = []
     validation: list[Scored] = []
-    for fold in range(facts.folds):
-        sides = sides_of(splits, fold)
+    for fold, sides in enumerate(sides_by_fold):
         if fold:
             network = starting_network(start, method, facts, config, fold)
-        _fit(network, run, facts, config, schedule, fold, sides, counts, read, device, progress)
+        _fit(
+            network, method, run, facts, config, schedule, fold, sides, counts, read, device,
+            progress,
+        )  # fmt: skip
         scored = [
-            list(_scored(network, side, counts, read, device, config))
+            list(_scored(network, method, side, counts, read, device, config, progress))
             for side in (sides.val, sides.test)
         ]
         validation.append(scored[0])
@@ -149,8 +163,39 @@ def _facts(store: Store, config: Config, labelled: Labelled, start: Encoder) -> 
     )
 
 
+def _batches(
+    method: PatchMethod,
+    sides: Sides,
+    facts: RunFacts,
+    counts: dict[str, int],
+    schedule: Schedule,
+    config: Config,
+) -> int:
+    """Count all that is computed of a fold: every epoch, and the slides that are then scored."""
+    scored = sum(
+        _batches_of_slide(counts[slide_id], config)
+        for side in (sides.val, sides.test)
+        for slide_id in side["slide_id"]
+    )
+    return schedule.epochs * _batches_of_epoch(method, sides, facts, counts, config) + scored
+
+
+def _batches_of_epoch(
+    method: PatchMethod, sides: Sides, facts: RunFacts, counts: dict[str, int], config: Config
+) -> int:
+    """Count the batches that an epoch learns from and is judged by."""
+    patch = config.train.patch
+    train, val = (_slides(side, facts, counts) for side in (sides.train, sides.val))
+    return method.epoch_batches(train, val, patch.per_slide, patch.batch_size)
+
+
+def _batches_of_slide(patches: int, config: Config) -> int:
+    return batches_of([patches], None, config.train.patch.batch_size)
+
+
 def _fit(
     network: PatchNetwork,
+    method: PatchMethod,
     run: RunFolder,
     facts: RunFacts,
     config: Config,
@@ -171,45 +216,54 @@ def _fit(
         class_weights=train.class_weights,
         seed=fold_seed(config.seed, fold),
         device="cuda" if resolve_device(device).type == "cuda" else "cpu",
+        precision=train.precision,
         batch_size=train.patch.batch_size,
         per_slide=train.patch.per_slide,
         augment=train.patch.augment,
         frozen=train.patch.frozen,
     )
-    told = EpochProgress(progress, fold, schedule.epochs)
-    result = fit_patches(
-        network, _side(sides.train, facts, counts, read), _side(sides.val, facts, counts, read),
-        options, run.fold(fold), encoder_file(run, facts.folds, fold), told,
+    told = EpochProgress(
+        progress, fold, schedule.epochs, _batches_of_epoch(method, sides, facts, counts, config)
+    )
+    train_side, val_side = (
+        PatchSide(_slides(side, facts, counts), read) for side in (sides.train, sides.val)
+    )
+    result = method.fit(
+        network, train_side, val_side, options, train.head,
+        run.fold(fold), encoder_file(run, facts.folds, fold), told, told.batch,
+        run.fold_logs(fold),
     )  # fmt: skip
     told.finish(result.best_epoch, result.val_loss)
 
 
-def _side(
-    side: pd.DataFrame, facts: RunFacts, counts: dict[str, int], read: ReadPatch
-) -> PatchSide:
-    slides = [
+def _slides(
+    side: pd.DataFrame, facts: RunFacts, counts: dict[str, int]
+) -> tuple[PatchSlide, ...]:
+    return tuple(
         PatchSlide(slide_id, facts.classes.index(label), counts[slide_id])
         for slide_id, label in zip(side["slide_id"], side["label"], strict=True)
-    ]
-    return PatchSide(tuple(slides), read)
+    )
 
 
 def _scored(
     network: PatchNetwork,
+    method: PatchMethod,
     side: pd.DataFrame,
     counts: dict[str, int],
     read: ReadPatch,
     device: str,
     config: Config,
+    progress: Progress,
 ) -> Iterator[tuple[dict[str, str], BagPrediction]]:
     on = resolve_device(device)
     network.to(on).eval()
-    size = config.train.patch.batch_size
+    size, pool = config.train.patch.batch_size, method.pool(config.train.head)
     for slide_id, patient_id, label in zip(
         side["slide_id"], side["patient_id"], side["label"], strict=True
     ):
         known = {"patient_id": patient_id, "label": label}
-        yield known, predict_patches(network, read, slide_id, counts[slide_id], on, size)
+        yield known, predict_patches(network, read, slide_id, counts[slide_id], on, size, pool)
+        progress.tick(f"{slide_id}: scored", _batches_of_slide(counts[slide_id], config))
 
 
 def _predictions(held_out: Sequence[Scored], facts: RunFacts) -> pd.DataFrame:
@@ -229,11 +283,12 @@ def _patch_metrics(
     """Measure single patches against the labels they inherit; patients are resampled."""
 
     def measure(scored: Scored) -> dict[str, Any]:
-        patches = [len(prediction.patch_probabilities) for _, prediction in scored]
+        found = [p.patch_probabilities for _, p in scored if p.patch_probabilities is not None]
+        patches = [len(probabilities) for probabilities in found]
         labels = [facts.classes.index(known["label"]) for known, _ in scored]
         metrics = classification_metrics(
             np.repeat(labels, patches),
-            np.concatenate([prediction.patch_probabilities for _, prediction in scored]),
+            np.concatenate(found),
             np.repeat([known["patient_id"] for known, _ in scored], patches),
             bootstrap=config.train.bootstrap, seed=config.seed,
         )  # fmt: skip

@@ -97,11 +97,13 @@ def _trident(facts: H5Facts, name: str) -> H5Geometry:
     patch_px = facts.patch_size if facts.patch_size is not None else stated
     side = stated
     if facts.patch_size is not None and own and target:
-        side = round(facts.patch_size * own / target)
+        side = facts.patch_size * own / target
+        if abs(side) <= LARGEST_SIDE:  # a larger one is refused below
+            side = round(side)
         if stated is not None and abs(side - stated) > 1:
             raise SlideError(
                 f"{name}: patch_size_level0 is {stated:g}, but patch_size and the magnifications "
-                f"make it {side}",
+                f"make it {side:g}",
                 "extract this slide again",
             )
     if patch_px is None or side is None or not patch_px > 0:
@@ -159,9 +161,11 @@ def _check(geometry: H5Geometry, name: str) -> None:
     if geometry.size_l0 is not None:
         absurd |= not all(1 <= side <= LARGEST_SIDE for side in geometry.size_l0)
     if absurd:
+        size = geometry.size_l0
+        slide = f" in a slide of {size.width:g} x {size.height:g} px" if size else ""
         raise SlideError(
-            f"{name}: states patches of {geometry.patch_px} px at a scale of "
-            f"{geometry.scale[0]:g} in a slide of {geometry.size_l0}, which is not believed",
+            f"{name}: states patches of {geometry.patch_px:g} px at a scale of "
+            f"{geometry.scale[0]:g}{slide}, which is not believed",
             "extract this slide again",
         )
 

@@ -52,6 +52,7 @@ _DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError
 """What h5py raises for a damaged file."""
 
 _ENCODER_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_ENCODER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:@+-]{0,127}")
 
 
 def read_head(path: Path) -> H5Head:
@@ -240,11 +241,14 @@ def _read_coords(data: h5py.Dataset, path: Path) -> NDArray[np.int64]:
 
 
 def _encoder(features: h5py.Dataset, path: Path) -> str | None:
-    """Return the name that TRIDENT gives the encoder."""
+    """Return the name that TRIDENT gives the encoder; None where it is no name.
+
+    The name enters the store, so it must not be a text in which anything else may stand.
+    """
     if "encoder" not in features.attrs or not heaps_are_sound(path):
         return None
     name = _text(features.attrs, "encoder", of_any_length=True)
-    return None if name in (None, "", "None") else name
+    return name if name and name != "None" and _ENCODER_NAME.fullmatch(name) else None
 
 
 def _facts(file: h5py.File, coords: h5py.Dataset) -> H5Facts:
@@ -275,7 +279,8 @@ def _numbers(attributes: h5py.AttributeManager, name: str) -> tuple[float, ...] 
     if name not in attributes:
         return None
     stored = attributes.get_id(name)
-    if stored.dtype.kind not in "iuf" or math.prod(stored.shape) not in (1, 2):
+    shape = stored.shape  # None: the attribute is there and holds nothing
+    if stored.dtype.kind not in "iuf" or shape is None or math.prod(shape) not in (1, 2):
         return None
     numbers = tuple(float(number) for number in np.asarray(attributes[name]).ravel())
     return numbers if all(map(math.isfinite, numbers)) else None
@@ -313,9 +318,9 @@ def _own(text: str | None) -> OwnFacts | None:
         width, height = said["size_l0"]
         return OwnFacts(
             encoder_id=_matching(_ENCODER_ID, said["encoder_id"]),
-            patch_px=int(said["patch_px"]),
+            patch_px=_side(said["patch_px"]),
             scale=_pair(said["scale"]),
-            size_l0=Size(int(width), int(height)),
+            size_l0=Size(_side(width), _side(height)),
             mpp_l0=Mpp(*_pair(said["mpp_l0"])),
             recipe_id=_matching(_ENCODER_ID, said["recipe_id"]),
         )
@@ -328,6 +333,12 @@ def _or_none(read: Callable[[], T]) -> T | None:
         return read()
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def _side(value: Any) -> int:
+    if not 1 <= value <= LARGEST_COORDINATE:
+        raise ValueError(value)
+    return int(value)
 
 
 def _pair(values: Any) -> tuple[float, float]:

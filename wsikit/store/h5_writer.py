@@ -18,6 +18,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from wsikit.atomic import whole_file
 from wsikit.geometry import PatchGrid
+from wsikit.store.h5_disk import Disk
 from wsikit.store.h5_geometry import level_of_scale, on_grid
 from wsikit.store.h5_layout import COORDS, FEATURES, OWN, UM_PER_PX_AT_1X, Layout
 from wsikit.types import Mpp
@@ -84,8 +86,9 @@ def write_bag(
         UsageError: the file cannot be written.
     """
     count = len(coords)
-    with whole_file(path) as temporary:
-        with h5py.File(temporary, "w") as file:
+    with whole_file(path) as temporary, FileIO(temporary, "w+") as written:
+        disk = Disk(written)
+        with h5py.File(disk, "w") as file:
             features = file.create_dataset(
                 FEATURES, (count, width), dtype, maxshape=(None, width), chunks=(ROWS, width)
             )
@@ -93,6 +96,7 @@ def write_bag(
             for block in blocks:
                 features[start : start + len(block)] = block
                 start += len(block)
+                disk.check()
             features.attrs["name"] = description.slide_id
             features.attrs["encoder"] = description.encoder_id
             corners = file.create_dataset(
@@ -103,8 +107,8 @@ def write_bag(
                 corners.attrs[name] = value
             # Bytes of a fixed length lie beside the attribute itself and are safe to read.
             file.attrs[OWN] = np.bytes_(json.dumps(_own(description), sort_keys=True).encode())
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        disk.check()
+        os.fsync(written.fileno())
 
 
 def _attributes(description: H5Description, layout: Layout, regular: bool) -> dict[str, Any]:

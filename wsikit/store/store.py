@@ -19,6 +19,8 @@ from wsikit.store.stored_slide import StoredSlide
 
 SCHEMA = 1
 KIND = "wsi"
+META = "wsikit.json"
+FOLDERS = ("slides", "status", ".staging")
 _SLIDE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -75,12 +77,12 @@ class Store:
                 if changed:
                     write_json(path / "wsikit.json", meta)
             else:
-                if path.is_dir() and any(path.iterdir()):
+                if path.is_dir() and not _is_bare(path):
                     raise StoreError(
                         f"{path}: the folder holds other things and no store",
                         "name a new or empty folder",
                     )
-                for folder in ("slides", "status", ".staging"):
+                for folder in FOLDERS:
                     (path / folder).mkdir(parents=True, exist_ok=True)
                 write_json(path / "wsikit.json", meta)
         except OSError as error:
@@ -166,6 +168,15 @@ class Store:
             for left in (self.path / ".staging").glob("*.old"):
                 shutil.rmtree(left, ignore_errors=True)
             yield
+
+
+def _is_bare(path: Path) -> bool:
+    """Tell whether a folder holds nothing, or what a kill or a full disk leaves of `create`."""
+    return all(
+        (entry.name in FOLDERS and entry.is_dir() and not any(entry.iterdir()))
+        or entry.name.startswith(f".{META}.")
+        for entry in path.iterdir()
+    )
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

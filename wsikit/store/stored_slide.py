@@ -29,6 +29,9 @@ MISSING = -1
 UNDECIDED = 255
 """What a reason code reads as where its chunk is gone."""
 
+_ABSENCE = (KeyError, NodeNotFoundError, ArrayNotFoundError)
+"""What zarr raises for an array that is not there."""
+
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, GroupNotFoundError)
 """What zarr raises for a group or array that is absent or damaged."""
 
@@ -289,9 +292,10 @@ class StoredSlide:
     def _features_array(self, encoder_id: str) -> zarr.Array[Any]:
         command = "wsikit extract" if self.has_pixels else "wsikit ingest"
         array = self._derived(f"features/{encoder_id}", command)
-        if array.shape[0] != len(self.patches):
+        if array.ndim != 2 or array.shape[0] != len(self.patches):
+            count = array.shape[0] if array.ndim == 2 else f"an array of shape {array.shape} as"
             raise StoreError(
-                f"{self.path.name}: {array.shape[0]} features for {len(self.patches)} patches",
+                f"{self.path.name}: {count} features for {len(self.patches)} patches",
                 f"run {command} with --overwrite",
             )
         return array
@@ -300,24 +304,39 @@ class StoredSlide:
         """Return a graph: edge_index (2, E) int64 and distance (E,) float32.
 
         Raises:
-            StoreError: there is none by that id.
+            StoreError: there is none by that id, or it is not one of this slide's patches.
         """
         names = [f"graphs/{graph_id}/{part}" for part in ("edge_index", "distance")]
         for name in names:
             self._derived(name, "wsikit graph")
-        return self._read(names[0]), self._read(names[1])
+        edges, distance = self._read(names[0]), self._read(names[1])
+        fitting = distance.ndim == 1 and edges.shape == (2, len(distance))
+        if not fitting or (edges.size and not 0 <= edges.min() <= edges.max() < self.patch_count):
+            raise StoreError(
+                f"{self.path.name}: {names[0]} does not fit the slide's {self.patch_count} patches",
+                "run wsikit graph with --overwrite",
+            )
+        return edges, distance
 
     def derived_attributes(self, name: str) -> dict[str, Any]:
-        """Return what is recorded about `features/<id>` or `graphs/<id>`; empty if absent."""
+        """Return what is recorded about `features/<id>` or `graphs/<id>`; empty if absent.
+
+        Raises:
+            StoreError: it is there and damaged.
+        """
         try:
             return dict(self._group[name].attrs.asdict())
-        except (KeyError, NodeNotFoundError):
+        except _ABSENCE:
             return {}
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
 
     def _derived(self, name: str, command: str) -> zarr.Array[Any]:
         try:
             return self._array(name)
-        except (KeyError, NodeNotFoundError, ArrayNotFoundError):
+        except _ABSENCE:
             raise StoreError(
                 f"slide '{self.slide_id}' has no {name}", f"make it with {command}"
             ) from None
+        except _DAMAGE as error:
+            raise self._damaged(error) from error

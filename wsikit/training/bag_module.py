@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.nn import functional
 
 from wsikit.errors import WsikitError
@@ -14,6 +15,7 @@ from wsikit.heads.bag import Head
 from wsikit.training.bags import LabelledBag
 from wsikit.training.fit_module import FitModule, copied_state
 from wsikit.training.metrics import auc
+from wsikit.training.share import ALONE, Share
 
 
 class BagModule(FitModule):
@@ -32,6 +34,9 @@ class BagModule(FitModule):
         class_weights: one factor a class; None for 1 throughout.
         seed: random numbers of a step (dropout) follow from it, the epoch and the step alone, so
             that a resumed fit draws what an undisturbed one would have drawn.
+        share: which process this is, where several train together; see `wsikit.training.share`.
+        train_bags: how many bags all of them learn from in an epoch.
+        val_bags: how many bags all of them are judged by.
     """
 
     def __init__(
@@ -41,6 +46,9 @@ class BagModule(FitModule):
         weight_decay: float,
         class_weights: Sequence[float] | None,
         seed: int,
+        share: Share = ALONE,
+        train_bags: float = math.inf,
+        val_bags: int | None = None,
     ) -> None:
         super().__init__()
         self.head = head
@@ -48,7 +56,11 @@ class BagModule(FitModule):
         self.weight_decay = weight_decay
         self.class_weights = class_weights
         self.seed = seed
-        self._val_labels: list[int] = []
+        self.share = share
+        self.train_bags = train_bags
+        self.val_bags = val_bags
+        self._val_labels: list[Tensor] = []
+        self._val_losses: list[Tensor] = []
         self._val_probabilities: list[Tensor] = []
 
     def training_step(self, batch: LabelledBag, batch_idx: int) -> Tensor:
@@ -57,14 +69,22 @@ class BagModule(FitModule):
         Raises:
             WsikitError: the loss is not finite.
         """
-        seed_device(step_seed(self.seed, self.current_epoch, batch_idx), self.device)
+        place = self.share.place(batch_idx)
+        seed_device(step_seed(self.seed, self.current_epoch, place), self.device)
         loss = self._weighed(self.head.training_loss(batch.bag, self._target(batch)), batch)
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
-        return loss
+        counts = int(place < self.train_bags)
+        self.log(
+            "train_loss", loss.detach(),
+            on_step=False, on_epoch=True, sync_dist=self.share.processes > 1,
+            # Lightning takes the mean of the processes' counts as a whole number.
+            batch_size=counts * self.share.processes,
+        )  # fmt: skip
+        return loss * counts if self.share.processes > 1 else loss
 
     def on_validation_epoch_start(self) -> None:
         """Forget the scores of the epoch before."""
         self._val_labels.clear()
+        self._val_losses.clear()
         self._val_probabilities.clear()
 
     def validation_step(self, batch: LabelledBag, batch_idx: int) -> None:
@@ -74,16 +94,33 @@ class BagModule(FitModule):
             WsikitError: the loss is not finite.
         """
         logits = self.head(batch.bag).logits
-        loss = self._weighed(functional.cross_entropy(logits.float(), self._target(batch)), batch)
-        self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=1)
-        self._val_labels.append(batch.label)
-        self._val_probabilities.append(torch.softmax(logits.float(), dim=-1).cpu())
+        target = self._target(batch)
+        self._val_losses.append(
+            self._weighed(functional.cross_entropy(logits.float(), target), batch)
+        )
+        self._val_labels.append(target)
+        self._val_probabilities.append(torch.softmax(logits.float(), dim=-1))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the area under the ROC curve, where it is defined."""
-        self.val_auc = auc(self._val_labels, torch.stack(self._val_probabilities).numpy())
+        """Log the mean loss, and the area under the ROC curve where it is defined."""
+        together = self.share.processes > 1  # all measure the same; Lightning wants to be told
+        self.log("val_loss", self._of_all(self._val_losses).mean(), sync_dist=together)
+        labels, probabilities = (
+            self._of_all(self._val_labels),
+            self._of_all(self._val_probabilities),
+        )
+        self.val_auc = auc(labels.numpy(), probabilities.numpy())
         if self.val_auc is not None:
-            self.log("val_auc", self.val_auc)
+            self.log("val_auc", self.val_auc, sync_dist=together)
+
+    def _of_all(self, own: list[Tensor]) -> Tensor:
+        """Gather what every process measured, on the CPU, in the order of the validation side."""
+        stacked = torch.stack(own)  # (steps, ...)
+        if self.share.processes > 1:
+            every = [torch.empty_like(stacked) for _ in range(self.share.processes)]
+            distributed.all_gather(every, stacked)
+            stacked = torch.stack(every, dim=1).flatten(0, 1)  # (steps * processes, ...)
+        return stacked[: self.val_bags].cpu()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW over all parameters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from threading import Lock
 from typing import NamedTuple
 
 from torch.utils.data import Dataset, Sampler
@@ -31,6 +32,7 @@ class BagCache:
     Nothing is ever evicted: an epoch visits every bag once, so the bag evicted last is always the
     one wanted furthest ahead, and keeping the first ones serves a fixed share from memory. Share
     one cache between the data sets of all folds, and the budget holds for all of them together.
+    Several threads may ask it at once.
 
     Args:
         load: reads a bag.
@@ -39,8 +41,13 @@ class BagCache:
 
     def __init__(self, load: LoadBag, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._load = load
-        self._left = max_bytes
+        self._max_bytes = self._left = max_bytes
         self._kept: dict[str, Bag] = {}
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type[BagCache], tuple[LoadBag, int]]:
+        """Go to another process without the bags kept, which that reads for itself."""
+        return BagCache, (self._load, self._max_bytes)
 
     def __call__(self, slide_id: str) -> Bag:
         """Return the bag of a slide, from memory or from `load`.
@@ -55,9 +62,10 @@ class BagCache:
         if len(bag.features) == 0:
             raise SlideError(f"slide '{slide_id}' has no patches", "leave it out of the cohort")
         size = bag_bytes(bag)
-        if size <= self._left:
-            self._left -= size
-            self._kept[slide_id] = bag
+        with self._lock:
+            if size <= self._left and slide_id not in self._kept:
+                self._left -= size
+                self._kept[slide_id] = bag
         return bag
 
 
@@ -122,12 +130,6 @@ class EpochSampler(Sampler[int]):
         order = list(range(self._count))
         random.Random(f"{self._seed}/{self._epoch}").shuffle(order)
         return iter(order)
-
-
-def collate_single(batch: Sequence[LabelledBag]) -> LabelledBag:
-    """Pass the one bag of a batch through: bags differ in size and are not stacked."""
-    (item,) = batch
-    return item
 
 
 def bag_bytes(bag: Bag) -> int:

@@ -8,25 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import lightning.pytorch as L
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from wsikit.errors import CohortError, ConfigError, StoreError
+from wsikit.errors import CohortError, ConfigError, StoreError, UsageError
 from wsikit.heads.bag import Head
+from wsikit.training.bag_loader import BagLoader
 from wsikit.training.bag_module import BagModule, balanced_weights
-from wsikit.training.bags import BagDataset, EpochSampler, LabelledBag, collate_single
+from wsikit.training.bags import BagDataset, EpochSampler
+from wsikit.training.curves import Curves
 from wsikit.training.device import resolve_device
 from wsikit.training.fit_folder import FitFolder
-from wsikit.training.fit_options import FitOptions
+from wsikit.training.fit_options import FitOptions, without_place
 from wsikit.training.fit_record import FitRecord, Progress
+from wsikit.training.processes import run_together
 from wsikit.training.quiet import quiet_lightning
+from wsikit.training.share import ALONE, Share, ShareSampler
 from wsikit.training.threads import fitting_threads
 
 __all__ = ["FitOptions", "FitResult", "fit_device", "fit_head", "make_trainer", "resumable_fit"]
@@ -64,6 +70,7 @@ def fit_head(
     options: FitOptions,
     folder: Path,
     progress: Progress | None = None,
+    logs: Path | None = None,
 ) -> FitResult:
     """Train a head and leave the best epoch's weights in it and in `folder`.
 
@@ -80,18 +87,24 @@ def fit_head(
         options: settings.
         folder: receives `head.safetensors`, `history.csv` and, last, `fit.json`.
         progress: called with (epoch, epochs, metrics) after each epoch is saved.
+        logs: receives the curves for TensorBoard; None for none.
 
     Raises:
         CohortError: a side is empty, or a class has no training slide.
         StoreError: the folder holds another fit, or a damaged one.
+        UsageError: there are fewer GPUs than `options.devices`.
         WsikitError: the loss is not finite.
     """
     recipe = _recipe(head, train, val, options)
 
     def work(record: FitRecord, resumes: bool) -> None:
-        _train(head, train, val, options, record, resumes)
+        _standardise(head, train, resumes)
+        if options.devices == 1:
+            _train(head, train, val, options, record, resumes)
+        else:
+            _train_together(head, train, val, options, record)
 
-    return resumable_fit(head, recipe, options, FitFolder(folder), work, progress)
+    return resumable_fit(head, recipe, options, FitFolder(folder), work, progress, logs)
 
 
 def resumable_fit(
@@ -101,6 +114,7 @@ def resumable_fit(
     files: FitFolder,
     work: Callable[[FitRecord, bool], None],
     progress: Progress | None = None,
+    logs: Path | None = None,
 ) -> FitResult:
     """Train anything, or go on with it, or find it done; leave the best epoch in it and on disk.
 
@@ -112,6 +126,7 @@ def resumable_fit(
         work: trains with Lightning, the record among its callbacks; told whether it goes on from
             the folder's checkpoint.
         progress: called with (epoch, epochs, metrics) after each epoch is saved.
+        logs: receives the curves for TensorBoard; None for none.
 
     Raises:
         StoreError: the folder holds another fit, or a damaged one.
@@ -119,11 +134,19 @@ def resumable_fit(
     done = files.read_summary()
     if done is not None:
         return _finished(network, files, done, recipe)
-    record = FitRecord(files, recipe, options.epochs, options.patience, progress)
+    curves = None if logs is None else Curves(logs)
+    record = FitRecord(files, recipe, options.epochs, options.patience, progress, curves)
     resumes = _restore(record, files)
     if not record.done:
         work(record, resumes)
     return _finish(network, files, record, options)
+
+
+def _standardise(head: Head, train: BagDataset, resumes: bool) -> None:
+    """Show a head that learns the features' mean and spread the training bags, once."""
+    standardise = getattr(head, "standardise", None)
+    if not resumes and isinstance(standardise, Standardise):
+        standardise.fit(train[index].bag.features for index in range(len(train)))
 
 
 def _train(
@@ -133,28 +156,59 @@ def _train(
     options: FitOptions,
     record: FitRecord,
     resumes: bool,
+    share: Share = ALONE,
 ) -> None:
     device = fit_device(options)
-    standardise = getattr(head, "standardise", None)
-    if not resumes and isinstance(standardise, Standardise):
-        standardise.fit(train[index].bag.features for index in range(len(train)))
     module = BagModule(
         head.train(),
         lr=options.lr,
         weight_decay=options.weight_decay,
         class_weights=_class_weights(train, val, options),
         seed=options.seed,
+        share=share,
+        train_bags=len(train),
+        val_bags=len(val),
     )
+    order = EpochSampler(len(train), options.seed)
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
     with quiet_lightning(), fitting_threads(train), torch.random.fork_rng(devices=gpus):
         trainer = make_trainer(options, device, record)
         trainer.fit(
             module,
-            _loader(train, EpochSampler(len(train), options.seed)),
-            _loader(val, None),
+            BagLoader(train, ShareSampler(order, len(train), share), device),
+            BagLoader(val, ShareSampler(range(len(val)), len(val), share), device),
             ckpt_path=record.folder.checkpoint if resumes else None,
             weights_only=True,
         )
+
+
+def _train_together(
+    head: Head, train: BagDataset, val: BagDataset, options: FitOptions, record: FitRecord
+) -> None:
+    """Train in several processes; what they reached is read from the checkpoint they left."""
+    fit_device(options)
+    curves = record.curves
+    work = partial(_train_share, head, train, val, options, record.folder, record.recipe, curves)
+    run_together(options.devices, work, record.progress)
+    _restore(record, record.folder)
+
+
+def _train_share(
+    head: Head,
+    train: BagDataset,
+    val: BagDataset,
+    options: FitOptions,
+    files: FitFolder,
+    recipe: dict[str, Any],
+    curves: Curves | None,
+    share: Share,
+    tell: Progress,
+) -> None:
+    """Be one of several processes that train a head."""
+    head = deepcopy(head)  # tensors come in shared memory, where every process would step for all
+    record = FitRecord(files, recipe, options.epochs, options.patience, tell, curves)
+    resumes = _restore(record, files)
+    _train(head, train, val, options, record, resumes, share)
 
 
 def fit_device(options: FitOptions) -> torch.device:
@@ -162,23 +216,37 @@ def fit_device(options: FitOptions) -> torch.device:
 
     Raises:
         ConfigError: the precision needs a GPU, and there is none.
+        UsageError: there are fewer GPUs than devices asked for.
     """
     device = resolve_device(options.device)
+    if device.type == "cuda" and options.devices > torch.cuda.device_count():
+        raise UsageError(
+            f"{options.devices} devices were asked for, and torch sees {torch.cuda.device_count()}",
+            "use --devices with that number or fewer",
+        )
     if device.type == "cpu" and options.precision == "16-mixed":
         raise ConfigError("train.precision 16-mixed needs a GPU", "use bf16-mixed or 32-true")
     return device
 
 
 def make_trainer(options: FitOptions, device: torch.device, record: FitRecord) -> L.Trainer:
-    """Set Lightning up for one process that says nothing and whose only callback is the record."""
+    """Set Lightning up to say nothing, the record its only callback.
+
+    With several devices this is one of the processes of `run_together`. Not every head gives every
+    parameter a gradient in every step, so torch has to look for those without one.
+    """
+    together = options.devices > 1
     return L.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
+        devices=options.devices,
+        strategy=DDPStrategy(find_unused_parameters=True) if together else "auto",
+        use_distributed_sampler=False,
         precision=options.precision,
-        # One process, also inside a SLURM or MPI job, whose variables Lightning would follow.
+        # No other process than ours, also inside a SLURM or MPI job, whose variables Lightning
+        # would follow.
         plugins=[LightningEnvironment()],
         max_epochs=options.epochs,
-        accumulate_grad_batches=options.accumulate,
+        accumulate_grad_batches=options.accumulate // options.devices,
         callbacks=[record],
         logger=False,
         log_every_n_steps=1,
@@ -186,16 +254,6 @@ def make_trainer(options: FitOptions, device: torch.device, record: FitRecord) -
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=record.folder.path,
-    )
-
-
-def _loader(bags: BagDataset, sampler: EpochSampler | None) -> DataLoader[LabelledBag]:
-    return DataLoader(
-        bags,
-        batch_size=1,
-        sampler=sampler,
-        collate_fn=collate_single,
-        num_workers=0,
     )
 
 
@@ -250,8 +308,7 @@ def _finished(
     network: nn.Module, files: FitFolder, summary: dict[str, Any], recipe: dict[str, Any]
 ) -> FitResult:
     try:
-        found = {"inputs": summary["inputs"], "options": dict(summary["options"])}
-        found["options"].pop("device")
+        found = {"inputs": summary["inputs"], "options": without_place(dict(summary["options"]))}
         _check_recipe(found, recipe, files)
         result = FitResult(*(summary[name] for name in FitResult._fields))
     except (KeyError, TypeError, ValueError) as error:
@@ -274,7 +331,7 @@ def _finish(
         seconds=round(record.seconds, 3),
     )
     files.write_weights(record.best)
-    files.write_history(record.rows)
+    record.write_tables()
     files.write_summary(
         {**result._asdict(), "inputs": record.recipe["inputs"], "options": asdict(options)}
     )

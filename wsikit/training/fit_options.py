@@ -10,6 +10,8 @@ from wsikit.errors import ConfigError, nearest
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 CLASS_WEIGHTS = ("balanced", "none")
+PLACE = ("device", "devices")
+LEAST = {"epochs": 1, "accumulate": 1, "patience": 1, "seed": 0, "devices": 1}
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,13 @@ class FitOptions:
         seed: of the order of the bags and of dropout; from 0.
         device: `auto`, `cpu` or `cuda`. Where it ran, not what was asked for: a fit begun on one
             device may be finished on another.
+        devices: how many processes share the bags of each optimiser step, one a GPU, or on one
+            processor. They end in the same weights as one, up to rounding.
         precision: Lightning's word; `16-mixed` is for a GPU only.
 
     Raises:
-        ConfigError: a value is out of range or a word unknown.
+        ConfigError: a value is out of range or a word unknown, or `accumulate` bags cannot be
+            dealt out evenly to the devices.
     """
 
     epochs: int = 30
@@ -40,10 +45,11 @@ class FitOptions:
     class_weights: Literal["balanced", "none"] = "balanced"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: int = 1
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("accumulate", 1), ("patience", 1), ("seed", 0)):
+        for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise ConfigError(
                     f"train.{name} is {getattr(self, name)}", f"use a whole number from {least}"
@@ -52,15 +58,23 @@ class FitOptions:
             raise ConfigError(f"train.lr is {self.lr}", "use a number above 0, such as 2e-4")
         if not 0 <= self.weight_decay < float("inf"):
             raise ConfigError(f"train.weight_decay is {self.weight_decay}", "use 0 or more")
+        if self.accumulate % self.devices:
+            raise ConfigError(
+                f"train.accumulate is {self.accumulate}, which {self.devices} devices cannot share",
+                f"use a multiple of {self.devices}",
+            )
         _check_word("train.class_weights", self.class_weights, CLASS_WEIGHTS)
         _check_word("train.precision", self.precision, PRECISIONS)
         _check_word("device", self.device, DEVICES)
 
     def recipe(self) -> dict[str, object]:
-        """Return the settings that decide the outcome: all but the device."""
-        settings = asdict(self)
-        del settings["device"]
-        return settings
+        """Return the settings that decide the outcome: all but where it is computed."""
+        return without_place(asdict(self))
+
+
+def without_place(settings: dict[str, object]) -> dict[str, object]:
+    """Return settings without those that say where a fit is computed."""
+    return {name: value for name, value in settings.items() if name not in PLACE}
 
 
 def _check_word(name: str, word: str, valid: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from wsikit.atomic import whole_file
+from wsikit.training.curves import Curves
 from wsikit.training.fit_folder import EpochRow, FitFolder
 from wsikit.training.fit_module import FitModule
 
@@ -33,6 +34,7 @@ class FitRecord(Checkpoint):
         epochs: at most this many epochs.
         patience: stop after this many epochs without a lower validation loss.
         progress: told of each epoch after it was saved.
+        curves: given the same measurements, for TensorBoard.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class FitRecord(Checkpoint):
         epochs: int,
         patience: int,
         progress: Progress | None,
+        curves: Curves | None = None,
     ) -> None:
         self.folder = folder
         self.recipe = recipe
         self.epochs = epochs
         self.patience = patience
         self.progress = progress
+        self.curves = curves
         self.rows: list[EpochRow] = []
         self.best: dict[str, Tensor] = {}
         self._seconds_before = 0.0
@@ -84,15 +88,28 @@ class FitRecord(Checkpoint):
         self.rows.append(row)
         if self.best_row is row:
             self.best = pl_module.kept_state()
-        with whole_file(self.folder.checkpoint) as part:
-            trainer.save_checkpoint(part)
-        self.folder.write_history(self.rows)
+        self._save(trainer)
         if self.done:
             trainer.should_stop = True
-        if self.progress is not None:
+        if self.progress is not None and trainer.is_global_zero:
             metrics = row._asdict()
             del metrics["epoch"]
             self.progress(row.epoch, self.epochs, metrics)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        """Write checkpoint, history and curves; of several processes, the first does."""
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.folder.checkpoint)  # waits for the first, writes nothing
+            return
+        with whole_file(self.folder.checkpoint) as part:
+            trainer.save_checkpoint(part)
+        self.write_tables()
+
+    def write_tables(self) -> None:
+        """Write what has been measured so far for people to look at."""
+        self.folder.write_history(self.rows)
+        if self.curves is not None:
+            self.curves.catch_up([_curve_names(row) for row in self.rows])
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes into the checkpoint: tensors and plain values."""
@@ -109,3 +126,8 @@ class FitRecord(Checkpoint):
         self.best = state_dict["best"]
         self._seconds_before = state_dict["seconds"]
         self._started = time.monotonic()
+
+
+def _curve_names(row: EpochRow) -> dict[str, float | None]:
+    """Name measurements so that TensorBoard draws like with like."""
+    return {"loss/train": row.train_loss, "loss/val": row.val_loss, "auc/val": row.val_auc}

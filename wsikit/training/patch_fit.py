@@ -19,7 +19,7 @@ from wsikit.training.fit import FitOptions, FitResult, fit_device, make_trainer,
 from wsikit.training.fit_folder import FitFolder, load_weights
 from wsikit.training.fit_record import FitRecord, Progress
 from wsikit.training.patch_data import PatchData, PatchSide
-from wsikit.training.patch_module import PatchModule
+from wsikit.training.patch_module import BatchProgress, PatchModule
 from wsikit.training.patch_network import PatchNetwork
 from wsikit.training.patch_plan import patches_by_class
 from wsikit.training.quiet import quiet_lightning
@@ -86,6 +86,8 @@ def fit_patches(
     folder: Path,
     encoder_file: Path,
     progress: Progress | None = None,
+    batch_progress: BatchProgress | None = None,
+    logs: Path | None = None,
 ) -> FitResult:
     """Train a network and leave the best epoch's weights in it and on disk.
 
@@ -102,6 +104,8 @@ def fit_patches(
         folder: receives `head.safetensors` (the classifier), `history.csv` and, last, `fit.json`.
         encoder_file: receives the encoder.
         progress: called with (epoch, epochs, metrics) after each epoch is saved.
+        batch_progress: called with (epoch, batch) after each batch, those of validation included.
+        logs: receives the curves for TensorBoard; None for none.
 
     Raises:
         CohortError: a side is empty, or a class has no training slide.
@@ -112,11 +116,11 @@ def fit_patches(
     weights = _class_weights(train, val, options)
 
     def work(record: FitRecord, resumes: bool) -> None:
-        _train(network, train, val, options, weights, record, resumes)
+        _train(network, train, val, options, weights, record, resumes, batch_progress)
 
     files = PatchFitFolder(folder, network, encoder_file)
     recipe = _recipe(network, train, val, options)
-    return resumable_fit(network, recipe, options, files, work, progress)
+    return resumable_fit(network, recipe, options, files, work, progress, logs)
 
 
 def _train(
@@ -127,10 +131,11 @@ def _train(
     class_weights: list[float],
     record: FitRecord,
     resumes: bool,
+    tell: BatchProgress | None,
 ) -> None:
     device = fit_device(options)
     module = PatchModule(
-        network.train(), options.lr, options.weight_decay, class_weights, options.seed
+        network.train(), options.lr, options.weight_decay, class_weights, options.seed, tell
     )
     data = PatchData(
         train,

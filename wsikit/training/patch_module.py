@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from wsikit.training.fit_module import FitModule, copied_state
 from wsikit.training.metrics import auc
 from wsikit.training.patch_data import PatchBatch
 from wsikit.training.patch_network import PatchNetwork
+
+BatchProgress = Callable[[int, int], None]
+"""Called with (epoch, batch) after each batch; both count from 1."""
 
 
 class PatchModule(FitModule):
@@ -28,6 +31,8 @@ class PatchModule(FitModule):
         weight_decay: AdamW's.
         class_weights: one factor a class.
         seed: random numbers of a step (dropout) follow from it, the epoch and the step alone.
+        tell: called with (epoch, batch), both from 1, after each batch; those of validation follow
+            those of training.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class PatchModule(FitModule):
         weight_decay: float,
         class_weights: Sequence[float],
         seed: int,
+        tell: BatchProgress | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -46,10 +52,26 @@ class PatchModule(FitModule):
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self._val_labels: list[Tensor] = []
         self._val_probabilities: list[Tensor] = []
+        self._tell = tell
+        self._told = 0
 
     def on_train_epoch_start(self) -> None:
         """Keep frozen layers as they are."""
         self.network.hold_frozen()
+        self._told = 0
+
+    def on_train_batch_end(self, *_: object) -> None:
+        """Tell of the batch."""
+        self._count()
+
+    def on_validation_batch_end(self, *_: object) -> None:
+        """Tell of the batch."""
+        self._count()
+
+    def _count(self) -> None:
+        self._told += 1
+        if self._tell is not None:
+            self._tell(self.current_epoch + 1, self._told)
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.

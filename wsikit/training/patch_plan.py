@@ -76,12 +76,17 @@ def patches_by_class(
     """Count the patches an epoch shows of each class."""
     counts = [0] * classes
     for slide in slides:
-        counts[slide.label] += _shown(slide, per_slide)
+        counts[slide.label] += _shown(slide.patches, per_slide)
     return counts
 
 
-def _shown(slide: PatchSlide, per_slide: int | None) -> int:
-    return slide.patches if per_slide is None else min(per_slide, slide.patches)
+def batches_of(patches: Sequence[int], per_slide: int | None, batch_size: int) -> int:
+    """Count the batches of a pass over slides of so many patches; see `training_plan`."""
+    return -(-sum(_shown(count, per_slide) for count in patches) // batch_size)
+
+
+def _shown(patches: int, per_slide: int | None) -> int:
+    return patches if per_slide is None else min(per_slide, patches)
 
 
 def _drawn(
@@ -90,7 +95,7 @@ def _drawn(
     """Draw each slide's patches; what is drawn of one does not depend on the others."""
     numbers, indices = [], []
     for number, slide in enumerate(slides):
-        count = _shown(slide, per_slide)
+        count = _shown(slide.patches, per_slide)
         rng = np.random.default_rng([seed, epoch, crc32(slide.slide_id.encode())])
         indices.append(np.sort(rng.choice(slide.patches, count, replace=False)))
         numbers.append(np.full(count, number))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from wsikit.errors import SlideError
+from wsikit.heads.instance_pool import InstancePool
 from wsikit.training.patch_data import PatchBatches, PatchSide, ReadPatch
 from wsikit.training.patch_network import PatchNetwork
 from wsikit.training.patch_plan import PatchSlide, validation_plan
@@ -19,8 +20,9 @@ def predict_patches(
     patches: int,
     device: torch.device,
     batch_size: int,
+    pool: InstancePool,
 ) -> BagPrediction:
-    """Score every patch of a slide; the slide's probabilities are their mean.
+    """Score every patch of a slide, and pool the slide's probabilities from theirs.
 
     Args:
         network: on `device`, in evaluation mode.
@@ -29,9 +31,10 @@ def predict_patches(
         patches: how many it has, 1 or more.
         device: where to compute.
         batch_size: patches at once.
+        pool: which patches the slide's probabilities are the mean of.
 
     Returns:
-        The prediction, without attention: every patch counts alike.
+        The prediction, without attention: every patch that counts counts alike.
 
     Raises:
         SlideError: a score is not finite.
@@ -45,7 +48,7 @@ def predict_patches(
         raise SlideError(f"slide '{slide_id}' has scores that are not finite", "train again")
     return BagPrediction(
         slide_id,
-        probabilities.mean(axis=0, dtype=np.float64).astype(np.float32),
+        pool.pooled(torch.from_numpy(probabilities)).numpy(),
         probabilities,
         attention=None,
     )

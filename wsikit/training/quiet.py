@@ -16,6 +16,8 @@ _KNOWN = (
     r".*isinstance\(treespec, LeafSpec\).*",
     # Bags are kept in this process's memory; workers would each keep their own.
     r".*does not have many workers.*",
+    # A teacher is in evaluation mode from the start, and meant to be.
+    r"Found \d+ module\(s\) in eval mode at the start of training.*",
     # The user chose the CPU.
     r".*GPU available but not used.*",
     # One process on a login node or in a job of its own is what was asked for.

@@ -1,29 +1,34 @@
 """Split a cohort into train, validation and test, by patient.
 
 A test fold chooses nothing: the best epoch is chosen on a validation part cut out of each fold's
-training patients. Both cuts are stratified by label and never divide a patient.
+training patients. Both cuts are stratified by label and never divide a patient; the outer one,
+where the cohort names sites, no site either.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from wsikit.errors import CohortError, ConfigError, nearest
+from wsikit.errors import CohortError, ConfigError
+from wsikit.training.own_split import blank, fold_column, has_own, split_column
+from wsikit.training.site_folds import deal_sites, site_groups
+from wsikit.training.split_audit import as_words, audit_splits
 
-SIDES = ("train", "val", "test")
 ATTEMPTS = 100
 """Seeds tried before a cohort is said to have no split with every class on every side."""
 
 _REQUIRED = ("slide_id", "patient_id", "label")
 
 Rows = NDArray[np.intp]
+
+SitePreserved = Literal["auto", True, False]
 
 
 class Cut(NamedTuple):
@@ -39,23 +44,30 @@ def make_splits(
     seed: int,
     val_share: float = 0.2,
     test_share: float = 0.25,
+    site_preserved: SitePreserved = "auto",
+    say: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Assign every slide a side in every fold.
 
     With two folds or more, each slide is in the test part of exactly one fold. With one fold the
-    cohort is cut once. A cohort's own `split` column is used as it stands. The answer depends on
-    the slides, not on the order of the table's rows.
+    cohort is cut once. A cohort's own `split` or `fold` column is used as it stands. The answer
+    depends on the slides, not on the order of the table's rows.
 
     Args:
         table: one row a slide: `slide_id`, `patient_id`, `label`; optional `split` with the words
-            train, val, test on every row (a column that is blank throughout counts as absent), and
-            `fingerprint`, by which the same picture under two names is found.
-        folds: how many outer folds, at least 1; 1 where the table has its own split.
+            train, val, test on every row; or `fold` with the fold that tests each slide; `site`;
+            and `fingerprint`, by which the same picture under two names is found. A column that is
+            blank throughout counts as absent.
+        folds: how many outer folds, at least 1; 1 where the table has its own split, and their
+            number where it has its own folds.
         seed: the same seed and slides give the same split.
         val_share: the share of a fold's training patients that validates, in (0, 0.5]; rounded to
             one part in a whole number.
         test_share: the share of patients that tests when `folds` is 1, in (0, 0.5]; rounded
-            likewise.
+            likewise, where sites are not kept apart.
+        site_preserved: whether all slides of a site are in test, or none (Howard et al. 2021);
+            `auto`: where the table has sites and it can be done.
+        say: told, with `auto`, what was decided.
 
     Returns:
         Columns `fold` (int, from 0), `slide_id`, `split`; sorted by fold and slide_id.
@@ -66,69 +78,73 @@ def make_splits(
     """
     _check_options(folds, seed, val_share, test_share)
     _check_table(table)
-    table = _as_words(table).sort_values("slide_id", ignore_index=True)
-    if _has_own_split(table):
-        splits = _own_split(table, folds)
+    table = as_words(table).sort_values("slide_id", ignore_index=True)
+    if has_own(table, "split"):
+        splits = split_column(table, folds)
+        audit_splits(splits, table, sites_apart=site_preserved is True)
+        return splits
+    if has_own(table, "fold"):
+        cuts, by_site = _own_cuts(table, folds), site_preserved is True
     else:
         _check_classes(table, folds)
-        cuts = _outer_cuts(table, folds, seed, test_share)
-        splits = pd.concat(
-            [_one_fold(table, fold, cut, seed, val_share) for fold, cut in enumerate(cuts)],
-            ignore_index=True,
-        )
-    audit_splits(splits, table)
+        cuts, by_site = _new_cuts(table, folds, seed, test_share, site_preserved, say)
+    splits = pd.concat(
+        [_one_fold(table, fold, cut, seed, val_share) for fold, cut in enumerate(cuts)],
+        ignore_index=True,
+    )
+    audit_splits(splits, table, sites_apart=by_site)
     return splits
 
 
-def audit_splits(splits: pd.DataFrame, table: pd.DataFrame) -> None:
-    """Check that nothing leaks: no patient and no picture stands on two sides of a fold.
+def _own_cuts(table: pd.DataFrame, folds: int) -> list[Cut]:
+    fold = fold_column(table, folds).to_numpy()
+    cuts = [Cut(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds)]
+    for k, cut in enumerate(cuts):
+        left = table.iloc[cut.kept].groupby("label")["patient_id"].nunique()
+        for label in sorted(set(table["label"])):
+            if left.get(label, 0) < 2:
+                raise CohortError(
+                    f"class '{label}' has {left.get(label, 0)} patients outside fold {k} of the "
+                    "cohort's 'fold' column, and training and validation need one each",
+                    "move some of its patients to other folds",
+                )
+    return cuts
 
-    Args:
-        splits: columns `fold`, `slide_id`, `split`.
-        table: `slide_id`, `patient_id`, and optionally `fingerprint`, the same for two slides
-            only if they are the same picture.
 
-    Raises:
-        CohortError: a slide is unknown, or a patient or fingerprint stands on two sides.
-    """
-    merged = splits.astype({"slide_id": str}).merge(
-        _as_words(table), on="slide_id", how="left", suffixes=("", "_own"), indicator=True
-    )
-    unknown = merged.loc[merged["_merge"] != "both", "slide_id"]
-    if len(unknown):
+def _new_cuts(
+    table: pd.DataFrame,
+    folds: int,
+    seed: int,
+    test_share: float,
+    site_preserved: SitePreserved,
+    say: Callable[[str], None],
+) -> tuple[list[Cut], bool]:
+    """Cut by site where that is wanted and can be done; tell whether it was."""
+    if site_preserved is True and not has_own(table, "site"):
         raise CohortError(
-            f"slide '{unknown.iloc[0]}' is in the split but not in the cohort",
-            "make the split again from this cohort",
+            "train.site_preserved is true, and the cohort has no 'site' column", "add it"
         )
-    _check_one_side(merged, "patient_id")
-    if "fingerprint" in merged:
-        _check_one_side(merged.dropna(subset=["fingerprint"]), "fingerprint")
+    if site_preserved is not False and has_own(table, "site"):
+        try:
+            cuts = _site_cuts(table, folds, seed, test_share)
+        except CohortError as error:
+            if site_preserved is True:
+                raise
+            say(f"sites are not kept apart, patients are: {error.what}")
+        else:
+            say("sites are kept apart: none is in test and in training too")
+            return cuts, True
+    return _outer_cuts(table, folds, seed, test_share), False
 
 
-def _as_words(table: pd.DataFrame) -> pd.DataFrame:
-    """Read ids and labels as text, so that patient 7 and patient "7" are one."""
-    return table.astype({name: str for name in _REQUIRED if name in table})
-
-
-def _check_one_side(merged: pd.DataFrame, column: str) -> None:
-    for _, group in merged.groupby(["fold", column], sort=True):
-        if group["split"].nunique() == 1:
-            continue
-        one = group.iloc[0]
-        other = group[group["split"] != one["split"]].iloc[0]
-        where = (
-            f"slide '{one['slide_id']}' is in {one['split']} and slide '{other['slide_id']}' in "
-            f"{other['split']} of fold {one['fold']}"
-        )
-        if column == "patient_id":
-            raise CohortError(
-                f"patient '{one[column]}' stands on two sides: {where}",
-                "put all slides of a patient on one side",
-            )
-        raise CohortError(
-            f"the same picture stands on two sides: {where}",
-            "give both slides one patient_id, or leave one out",
-        )
+def _site_cuts(table: pd.DataFrame, folds: int, seed: int, test_share: float) -> list[Cut]:
+    groups = site_groups(table)
+    state = next(_seeds(_stream(seed, 0)))
+    if folds == 1:
+        part = deal_sites(groups, [test_share, 1 - test_share], [True, False], state)
+    else:
+        part = deal_sites(groups, [1 / folds] * folds, [True] * folds, state)
+    return [Cut(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in range(folds)]
 
 
 def _check_options(folds: int, seed: int, val_share: float, test_share: float) -> None:
@@ -145,10 +161,10 @@ def _check_table(table: pd.DataFrame) -> None:
     for column in _REQUIRED:
         if column not in table:
             raise CohortError(f"the cohort has no column '{column}'", "add it")
-        blank = table.loc[_blank(table[column]), "slide_id"]
-        if len(blank):
+        empty = table.loc[blank(table[column]), "slide_id"]
+        if len(empty):
             raise CohortError(
-                f"slide '{blank.iloc[0]}' has no {column}", "fill it in, or leave the slide out"
+                f"slide '{empty.iloc[0]}' has no {column}", "fill it in, or leave the slide out"
             )
     if table.empty:
         raise CohortError("the cohort has no labelled slide", "label at least three per class")
@@ -159,42 +175,6 @@ def _check_table(table: pd.DataFrame) -> None:
         raise CohortError(
             f"every slide is of class '{table['label'].iloc[0]}'", "label at least two classes"
         )
-
-
-def _blank(column: pd.Series) -> pd.Series:
-    return column.isna() | (column.astype(str).str.strip() == "")
-
-
-def _has_own_split(table: pd.DataFrame) -> bool:
-    return "split" in table and not bool(_blank(table["split"]).all())
-
-
-def _own_split(table: pd.DataFrame, folds: int) -> pd.DataFrame:
-    if folds != 1:
-        raise CohortError(
-            f"the cohort has its own 'split' column, and {folds} folds were asked for",
-            "use --folds 1, or remove the column",
-        )
-    blank = table.loc[_blank(table["split"]), "slide_id"]
-    if len(blank):
-        raise CohortError(
-            f"slide '{blank.iloc[0]}' has no split", "fill in train, val or test for every slide"
-        )
-    words = table["split"].astype(str).str.strip()
-    for slide_id, word in zip(table["slide_id"], words, strict=True):
-        if word not in SIDES:
-            raise CohortError(f"slide '{slide_id}': unknown split '{word}'", nearest(word, SIDES))
-    if not (words == "val").any():
-        raise CohortError(
-            "the 'split' column has no val slide", "mark some as val: they choose the best epoch"
-        )
-    absent = set(table["label"]) - set(table.loc[words == "train", "label"])
-    if absent:
-        raise CohortError(
-            f"class '{min(absent)}' has no slide in train",
-            "put some of its patients in train",
-        )
-    return pd.DataFrame({"fold": 0, "slide_id": table["slide_id"], "split": words})
 
 
 def _check_classes(table: pd.DataFrame, folds: int) -> None:

@@ -1,0 +1,34 @@
+"""What mean and max pooling share: an embedding and a linear classifier."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from wsikit.heads.bag import Head
+from wsikit.heads.options import check_at_least, check_share
+from wsikit.heads.standardise import Standardise
+
+
+class PooledPatches(Head):
+    """Hold the layers; a subclass pools.
+
+    The embedding is that of gated ABMIL, so that a difference between them is one of pooling.
+
+    Args:
+        in_features: width D of a feature vector.
+        classes: number of classes, at least 2.
+        embed: width of the embedding h.
+        dropout: share of the embedding dropped in training.
+    """
+
+    def __init__(
+        self, in_features: int, classes: int, *, embed: int = 128, dropout: float = 0.25
+    ) -> None:
+        check_at_least("in_features", in_features, 1)
+        check_at_least("classes", classes, 2)
+        check_at_least("embed", embed, 1)
+        check_share("dropout", dropout)
+        super().__init__()
+        self.standardise = Standardise(in_features)
+        self.embed = nn.Sequential(nn.Linear(in_features, embed), nn.ReLU(), nn.Dropout(dropout))
+        self.classifier = nn.Linear(embed, classes)
