@@ -55,8 +55,8 @@ from wsikit.types import Size
 FROM_PIXELS = "self_distillation"
 FROM_FEATURES = "self_distillation_features"
 METHODS = (
-    "mean",
-    "max",
+    "mean_pooling",
+    "max_pooling",
     "abmil",
     "clam_sb",
     "dsmil",
@@ -336,7 +336,7 @@ def bars_of(found: dict[str, dict[str, Found]]) -> list[Row]:
         for key, values in one.items()
     }
     for ours in (FROM_PIXELS, FROM_FEATURES):
-        for rival, key in (("abmil", "patch AUC by attention"), ("max", "patch AUC")):
+        for rival, key in (("abmil", "patch AUC by attention"), ("max_pooling", "patch AUC")):
             if (ours, "patch AUC") in patch and (rival, key) in patch:
                 ratio = patch[ours, "patch AUC"] / patch[rival, key]
                 bars.append(at_least(f"IDC, {key}: {ours} over {rival}", ratio, 1))

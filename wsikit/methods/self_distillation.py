@@ -102,7 +102,8 @@ class SelfDistillation(PatchMethod):
 
     def pool(self, options: Mapping[str, Any]) -> InstancePool:
         """Return how patches make a slide; see the base class."""
-        return _taken(InstancePool, options)
+        pool: InstancePool = _taken(InstancePool, options)
+        return pool
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,8 @@ class BagModule(FitModule):
     def on_validation_epoch_end(self) -> None:
         """Log the mean loss, and the area under the ROC curve where it is defined."""
         together = self.share.processes > 1  # all measure the same; Lightning wants to be told
-        self.log("val_loss", self._of_all(self._val_losses).mean(), sync_dist=together)
+        # As a number, which Lightning puts on the device that the processes talk through.
+        self.log("val_loss", float(self._of_all(self._val_losses).mean()), sync_dist=together)
         labels, probabilities = (
             self._of_all(self._val_labels),
             self._of_all(self._val_probabilities),

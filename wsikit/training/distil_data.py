@@ -176,7 +176,7 @@ def _plan_of(
 ) -> PatchPlan:
     """Draw from the slides of one label; patches are not turned, since views do that."""
     numbers = np.flatnonzero([slide.label == label for slide in slides])
-    chosen = [slides[number] for number in numbers]
+    chosen = [slide for slide in slides if slide.label == label]
     plan = training_plan(chosen, per_slide, False, seed, epoch)
     return PatchPlan(numbers[plan.slides], plan.indices, plan.turns)
 

@@ -205,6 +205,8 @@ def _train_share(
     tell: Progress,
 ) -> None:
     """Be one of several processes that train a head."""
+    if fit_device(options).type == "cuda":
+        torch.cuda.set_device(share.rank)  # else each process would also open the first GPU
     head = deepcopy(head)  # tensors come in shared memory, where every process would step for all
     record = FitRecord(files, recipe, options.epochs, options.patience, tell, curves)
     resumes = _restore(record, files)
