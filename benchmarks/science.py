@@ -77,6 +77,9 @@ TRAIN = (
     "train.bootstrap=100",
     "graph.k=5",
 )
+OWN = {FROM_FEATURES: ("train.lr=5e-3",)}
+"""What a method needs otherwise: a single layer takes larger steps (docs/self-distillation.md)."""
+
 PUBLISHED_MUSK = (0.900, 0.050)
 TUMOUR = 0.5
 
@@ -108,7 +111,7 @@ class Study:
 
     def config(self, cohort: Cohort, method: str, seed: int) -> Config:
         """Return the recipe of one training."""
-        own = self.pixels if method == FROM_PIXELS else ()
+        own = self.pixels if method == FROM_PIXELS else OWN.get(method, ())
         quick = ("train.epochs=2", "train.patience=2") if self.small else ()
         sets = [
             *cohort.tile, *self.extract, *TRAIN, *own, *quick,

@@ -30,7 +30,8 @@ def train(
     method: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="graph_transformer, abmil; am-softmax or softmax train an encoder."
+            metavar="NAME",
+            help="graph_transformer, abmil, ...; from pixels: self_distillation, am-softmax.",
         ),
     ] = None,
     encoder: Annotated[

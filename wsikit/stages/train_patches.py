@@ -236,9 +236,7 @@ def _fit(
     told.finish(result.best_epoch, result.val_loss)
 
 
-def _slides(
-    side: pd.DataFrame, facts: RunFacts, counts: dict[str, int]
-) -> tuple[PatchSlide, ...]:
+def _slides(side: pd.DataFrame, facts: RunFacts, counts: dict[str, int]) -> tuple[PatchSlide, ...]:
     return tuple(
         PatchSlide(slide_id, facts.classes.index(label), counts[slide_id])
         for slide_id, label in zip(side["slide_id"], side["label"], strict=True)

@@ -26,7 +26,7 @@ class DistilOptions:
         ConfigError: a value is out of range.
     """
 
-    share: float = 0.2
+    share: float = 0.3
     epsilon: float = 0.5
     iterations: int = 100
     momentum: float = 0.99
