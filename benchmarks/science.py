@@ -80,6 +80,9 @@ TRAIN = (
 OWN = {FROM_FEATURES: ("train.lr=5e-3",)}
 """What a method needs otherwise: a single layer takes larger steps (docs/self-distillation.md)."""
 
+PIXELS = ("train.patch.input_px=48", "train.patch.per_slide=32", "train.epochs=15")
+"""For processors: small pictures, few patches a slide and epoch, half the epochs."""
+
 PUBLISHED_MUSK = (0.900, 0.050)
 TUMOUR = 0.5
 
@@ -298,7 +301,7 @@ def parts(study: Study) -> dict[str, Callable[[], dict[str, Found]]]:
         listed["idc"] = lambda: measure(
             study, idc_cohort(data, study.out / "idc", 1000), study.out / "idc"
         )
-    slides, size = (12, Size(400, 320)) if study.small else (60, Size(1600, 1200))
+    slides, size = (12, Size(400, 320)) if study.small else (60, Size(1000, 800))
     for share in (0.2,) if study.small else SHARES:
         folder = study.out / f"phantoms-{share}"
 
@@ -373,7 +376,7 @@ def run(asked: argparse.Namespace, out: Path) -> None:
         seeds=1 if asked.small else asked.seeds,
         small=asked.small,
         extract=settings("extract", *encoder),
-        pixels=(*settings("train.patch", *encoder), "train.patch.input_px=48"),
+        pixels=(*settings("train.patch", *encoder), *PIXELS),
     )
     known = parts(study)
     if asked.data is None:
