@@ -32,8 +32,8 @@ def demo(
 ) -> None:
     """Run the whole path on phantom slides, and check the result against their known truth.
 
-    With --slides, run it on your own slides as far as no labels are needed: tissue, features, and
-    maps of where tissue is and which patches look alike.
+    With --slides, run it on your own slides as far as no labels are needed:
+    tissue, features, and maps of where tissue is and which patches look alike.
 
     Examples:
 

@@ -17,10 +17,11 @@ def encoders(
 ) -> None:
     """List the encoders: width, input size, licence, and whether the weights are at hand.
 
-    No weights are fetched, and no network is asked; only of an hf-hub: name that is not listed, its
-    short config.json is fetched. Beside the names listed, --encoder takes timm:NAME,
-    hf-hub:OWNER/NAME and file:PATH. Gated weights want a login at the Hugging Face hub, once:
-    accept the licence on the model's page, then run hf auth login.
+    No weights are fetched, and no network is asked; only of an hf-hub: name
+    that is not listed, its short config.json is fetched. Beside the names
+    listed, --encoder takes timm:NAME, hf-hub:OWNER/NAME and file:PATH. Gated
+    weights want a login at the Hugging Face hub, once: accept the licence on
+    the model's page, then run hf auth login.
 
     Examples:
 

@@ -55,8 +55,9 @@ def export(
 ) -> None:
     """Write features and coordinates as CLAM and TRIDENT keep them.
 
-    One file a slide: features (N, D), coords (N, 2) in level-0 pixels with attributes. Files that
-    are there already are skipped. The store is only read.
+    One file a slide: features (N, D), coords (N, 2) in level-0 pixels with
+    attributes. Files that are there already are skipped. The store is only
+    read.
 
     Examples:
 

@@ -73,9 +73,10 @@ def extract(
 ) -> None:
     """Compute one feature vector a patch.
 
-    Features lie in the store under the encoder's id, which contains a digest of its weights, so
-    features of two weights never mix. Run it again after anything: slides that have them are
-    skipped. A slide that cannot be read is named, recorded and left out; the rest go on.
+    Features lie in the store under the encoder's id, which contains a digest of
+    its weights, so features of two weights never mix. Run it again after
+    anything: slides that have them are skipped. A slide that cannot be read is
+    named, recorded and left out; the rest go on.
 
     Examples:
 

@@ -30,7 +30,8 @@ def heatmap(
 ) -> None:
     """Draw patch scores over the slides.
 
-    PNG: tissue beside tissue with scores. GeoJSON: drag it onto the slide in QuPath.
+    PNG: tissue beside tissue with scores. GeoJSON: drag it onto the slide in
+    QuPath.
 
     Example:
 

@@ -53,9 +53,10 @@ def h5(
 ) -> None:
     """Take over features that CLAM, TRIDENT or wsikit export wrote.
 
-    The store then holds patches and features but no pixels: graph, train, predict, heatmap and
-    evaluate work as ever, extract does not. Nothing is guessed: what the files do not say is asked
-    for by name. Files taken before are skipped.
+    The store then holds patches and features but no pixels: graph, train,
+    predict, heatmap and evaluate work as ever, extract does not. Nothing is
+    guessed: what the files do not say is asked for by name. Files taken before
+    are skipped.
 
     Examples:
 

@@ -35,8 +35,9 @@ def inspect(
 ) -> None:
     """Show a slide's size, resolution and levels, or a store's slides.
 
-    With --patches: where every patch of a slide's grid lies, its share of foreground, its entropy
-    in bits, and whether it was kept or which filter dropped it.
+    With --patches: where every patch of a slide's grid lies, its share of
+    foreground, its entropy in bits, and whether it was kept or which filter
+    dropped it.
 
     Examples:
 

@@ -66,13 +66,15 @@ def predict(
 ) -> None:
     """Score slides and their patches with a trained run.
 
-    Given slides, it tiles and describes them as the run's own were, and scores them; the run's
-    folder is all it needs. Given a store, it makes the features and graphs that are missing. Run it
-    again after anything: stages that are done are skipped.
+    Given slides, it tiles and describes them as the run's own were, and scores
+    them; the run's folder is all it needs. Given a store, it makes the features
+    and graphs that are missing. Run it again after anything: stages that are
+    done are skipped.
 
-    Writes predictions.csv and patches/<slide_id>.parquet. A slide that a fold held out is scored by
-    that fold's model alone; a new slide by the mean over the folds. A slide whose stain or features
-    lie far from those of the training slides is flagged; one too coarse for the run is refused.
+    Writes predictions.csv and patches/<slide_id>.parquet. A slide that a fold
+    held out is scored by that fold's model alone; a new slide by the mean over
+    the folds. A slide whose stain or features lie far from those of the
+    training slides is flagged; one too coarse for the run is refused.
 
     Examples:
 

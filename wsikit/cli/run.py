@@ -35,8 +35,9 @@ def run(
 ) -> None:
     """Tile, extract, graph, train, predict, draw and report, as one recipe says.
 
-    The recipe names `slides` or `cohort`, and `output`, relative to its own folder. Killed and
-    started again, it continues; with nothing new to do it is quick and changes nothing.
+    The recipe names `slides` or `cohort`, and `output`, relative to its own
+    folder. Killed and started again, it continues; with nothing new to do it is
+    quick and changes nothing.
 
     Example:
 

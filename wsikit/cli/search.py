@@ -57,10 +57,11 @@ def search(
 ) -> None:
     """Search hyper-parameters (Optuna); only validation slides choose.
 
-    Test slides are set aside first and take no part. Each trial trains once, with early stopping,
-    and is judged by its best epoch. Killed and started again, it goes on and ends in the same
-    trials. DIR/trials.csv lists them, DIR/best.yaml is the recipe of the best one, and
-    DIR/split.csv the split on which its test slides are still unseen.
+    Test slides are set aside first and take no part. Each trial trains once,
+    with early stopping, and is judged by its best epoch. Killed and started
+    again, it goes on and ends in the same trials. DIR/trials.csv lists them,
+    DIR/best.yaml is the recipe of the best one, and DIR/split.csv the split on
+    which its test slides are still unseen.
 
     Needs Optuna, which comes with the extra "search".
 

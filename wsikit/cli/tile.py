@@ -62,8 +62,9 @@ def tile(
 ) -> None:
     """Cut slides into stain-normalised tissue patches.
 
-    Run it again after anything: finished slides are skipped, a killed one continues. A slide that
-    cannot be read is named, recorded and left out; the rest go on.
+    Run it again after anything: finished slides are skipped, a killed one
+    continues. A slide that cannot be read is named, recorded and left out; the
+    rest go on.
 
     Examples:
 

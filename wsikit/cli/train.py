@@ -60,13 +60,15 @@ def train(
 ) -> None:
     """Train a slide classifier, or an encoder, and measure it on held-out patients.
 
-    Patients never straddle a split, nor do sites where the cohort names them, nor copies of one
-    slide. The held-out slides choose neither epoch nor threshold. Killed and started again, it
-    continues from its last epoch. Curves for TensorBoard are in RUN/logs.
+    Patients never straddle a split, nor do sites where the cohort names them,
+    nor copies of one slide. The held-out slides choose neither epoch nor
+    threshold. Killed and started again, it continues from its last epoch.
+    Curves for TensorBoard are in RUN/logs.
 
-    am-softmax trains an encoder (VGG16 unless told otherwise) on single patches, which need no
-    features: each patch inherits its slide's label. The run is then an encoder by its folder, and
-    its split.csv is the cohort to go on with, so that held-out slides stay held out.
+    am-softmax trains an encoder (VGG16 unless told otherwise) on single
+    patches, which need no features: each patch inherits its slide's label. The
+    run is then an encoder by its folder, and its split.csv is the cohort to go
+    on with, so that held-out slides stay held out.
 
     Examples:
 
