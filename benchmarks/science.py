@@ -77,9 +77,6 @@ TRAIN = (
     "train.bootstrap=100",
     "graph.k=5",
 )
-OWN = {FROM_FEATURES: ("train.lr=5e-3",)}
-"""What a method needs otherwise: a single layer takes larger steps (docs/self-distillation.md)."""
-
 PIXELS = ("train.patch.input_px=48", "train.patch.per_slide=32", "train.epochs=15")
 """For processors: small pictures, few patches a slide and epoch, half the epochs."""
 
@@ -114,7 +111,9 @@ class Study:
 
     def config(self, cohort: Cohort, method: str, seed: int) -> Config:
         """Return the recipe of one training."""
-        own = self.pixels if method == FROM_PIXELS else OWN.get(method, ())
+        own = self.pixels if method == FROM_PIXELS else ()
+        if method in (FROM_PIXELS, FROM_FEATURES):
+            own = (*own, f"train.head.share={cohort.share}")
         quick = ("train.epochs=2", "train.patience=2") if self.small else ()
         sets = [
             *cohort.tile, *self.extract, *TRAIN, *own, *quick,

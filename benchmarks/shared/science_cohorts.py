@@ -133,9 +133,7 @@ def idc_cohort(data: Path, folder: Path, most: int) -> Cohort:
         _write(rows, csv)
     # A cell of 50 px becomes a patch of 48, since a patch's side is a multiple of 8.
     tile = (*KEEP_ALL, "tile.size=48", f"tile.mpp={IDC_MPP * CELL_PX / 48:.6f}")
-    return Cohort(
-        "breast regions (IDC)", csv, "tumour", tile, side_of=_idc_side, truth=truth
-    )
+    return Cohort("breast regions (IDC)", csv, "tumour", tile, side_of=_idc_side, truth=truth)
 
 
 def _idc_side(patient: str, seed: int) -> str:

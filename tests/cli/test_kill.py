@@ -63,9 +63,10 @@ def kill_when(process: subprocess.Popen[str], seen: Callable[[], bool], later: f
 
 
 def results(out: Path) -> dict[str, bytes]:
-    """Return what must not depend on kills: all but clocks (status, fit.json) and the lock."""
+    """Return what must not depend on kills: all but clocks (status, fit.json, curves), the lock."""
     found = {f"store/{k}": v for k, v in tree(out / "store" / "slides").items()}
-    found |= {f"run/{k}": v for k, v in tree(out / "run").items() if not k.endswith("fit.json")}
+    timed = ("fit.json", ".wsikit")
+    found |= {f"run/{k}": v for k, v in tree(out / "run").items() if not k.endswith(timed)}
     return found
 
 
