@@ -32,7 +32,8 @@ demo: .venv/.installed
 	@$(BIN)/wsikit demo -o demo
 
 test: .venv/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not timed"
+	$(BIN)/python -m pytest -m timed
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check .

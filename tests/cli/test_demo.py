@@ -19,7 +19,7 @@ from wsikit.stages.train import run_train
 from wsikit.stages.truth import held_out_patch_auc
 from wsikit.store.store import Store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 
 SHUFFLES = 4
 

@@ -12,6 +12,7 @@ from tests.cli.conftest import Wsikit, run_process
 from wsikit.cli.app import COMMANDS
 
 
+@pytest.mark.timed
 def test_help_answers_in_under_half_a_second() -> None:
     """Best of several, so that a busy machine does not decide."""
     times = []
