@@ -27,6 +27,7 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 from shared.report import at_least, at_most, line, options, report
@@ -115,15 +116,16 @@ def fit(path: Path, size: Size, cache_bytes: int) -> list[tuple[float, float | N
             super().__init__(*args)
             loaders.append(self)
 
-    fit_file.BagLoader = Watched  # type: ignore[misc]
     cache = BagCache(bag_loader(Store(path), ENCODER, None), cache_bytes)
     train, val = (BagDataset([str(n) for n in side], labels(side), cache) for side in sides(size))
     ends: list[tuple[float, float | None]] = []
     settings = fit_file.FitOptions(epochs=EPOCHS, lr=LR, patience=EPOCHS)
-    fit_file.fit_head(
-        network(size), train, val, settings, path.parent / f"run{cache_bytes}",
-        lambda *_: ends.append((time.perf_counter(), loaders[0].waited)),
-    )  # fmt: skip
+    # The fit keeps its loaders to itself; only they know how long it waited.
+    with patch.object(fit_file, "BagLoader", Watched):
+        fit_file.fit_head(
+            network(size), train, val, settings, path.parent / f"run{cache_bytes}",
+            lambda *_: ends.append((time.perf_counter(), loaders[0].waited)),
+        )  # fmt: skip
     return ends
 
 
@@ -256,8 +258,8 @@ def measured_in_child(contender: Contender, path: Path, size: Size) -> Took:
     ends = contender(path, size)
     epochs = []
     for (start, waited_before), (end, waited) in zip(ends[-3:-1], ends[-2:], strict=True):
-        known = waited is not None and waited_before is not None
-        epochs.append((end - start, waited - waited_before if known else None))  # type: ignore[operator]
+        waits = None if waited is None or waited_before is None else waited - waited_before
+        epochs.append((end - start, waits))
     seconds, waited = min(epochs, key=lambda epoch: epoch[0])
     status = Path("/proc/self/status").read_text()
     return Took(seconds, waited, int(status.partition("VmHWM:")[2].split()[0]) / 1000)

@@ -32,6 +32,7 @@ import pandas as pd
 from wsikit.atomic import write_bytes
 from wsikit.cli.console import LineProgress
 from wsikit.config import Config, load_config, packaged_config
+from wsikit.errors import WsikitError
 from wsikit.execution.pool import open_pool
 from wsikit.stages.cohort import source_slides
 from wsikit.stages.evaluate import run_evaluate
@@ -161,15 +162,18 @@ def main() -> None:
     parser.add_argument("--encoder-set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args()
-    run_recipe(
-        asked.cohort,
-        asked.out,
-        load_config(asked.encoder_config, [*asked.encoder_set, f"train.folds={asked.folds}"]),
-        load_config(asked.config, asked.set),
-        workers=asked.workers,
-        device=asked.device,
-        progress=LineProgress(),
-    )
+    try:
+        run_recipe(
+            asked.cohort,
+            asked.out,
+            load_config(asked.encoder_config, [*asked.encoder_set, f"train.folds={asked.folds}"]),
+            load_config(asked.config, asked.set),
+            workers=asked.workers,
+            device=asked.device,
+            progress=LineProgress(),
+        )
+    except WsikitError as error:
+        raise SystemExit(f"error: {error}") from None
     print((asked.out / "table.md").read_text(), end="")
 
 

@@ -35,7 +35,7 @@ def imagenet_weights(folder: Path) -> Path | None:
     path = folder / "efficientnet-lite0.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(_renamed(Path(found.origin).with_name("models") / Path(FILE).name), path)
+        save_file(_renamed(Path(found.origin).parent / FILE), path)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -25,6 +26,11 @@ def epochs_done(run: Path) -> int:
     return sum(len(h.read_text().splitlines()) - 1 for h in run.glob("folds/*/history.csv"))
 
 
+def reached(run: Path, epochs: int) -> bool:
+    """Tell whether so many epochs are written down."""
+    return epochs_done(run) >= epochs
+
+
 def results(run: Path) -> dict[str, bytes]:
     """Return what must not depend on kills: all but clocks."""
     return {k: v for k, v in tree(run).items() if "fit.json" not in k and "tfevents" not in k}
@@ -45,7 +51,7 @@ def test_train_killed_at_seeded_points_of_progress(tmp_path: Path) -> None:
     targets = sorted(chance.sample(range(FOLDS * EPOCHS), KILLS))
     for target in targets:
         process = start(*call, "-o", killed)
-        kill_when(process, lambda target=target: epochs_done(killed) >= target)  # type: ignore[misc]
+        kill_when(process, partial(reached, killed, target))
     assert epochs_done(killed) < FOLDS * EPOCHS  # the last kill interrupted something, too
     answer = run_process(*call, "-o", killed)
     assert answer.code == 0, answer.err

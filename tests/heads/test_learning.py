@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -16,6 +15,8 @@ from wsikit.graphs.knn import knn_graph
 from wsikit.heads.bag import Bag
 from wsikit.heads.registry import HEADS, build_head
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEATURES = 8
 SMALLER: dict[str, dict[str, Any]] = {
     "clam_sb": {"embed": 128, "attention": 64},
@@ -25,15 +26,6 @@ SMALLER: dict[str, dict[str, Any]] = {
 """What makes the larger heads quick."""
 
 TRAINING, HELD_OUT = 40, 60
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Bags this small are slower on two threads, and much slower where the cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @cache

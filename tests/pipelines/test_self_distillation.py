@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
 from pipelines.self_distillation import main
 from wsikit.config import load_config, packaged_config
@@ -18,20 +17,14 @@ from wsikit.stages.progress import Silent
 from wsikit.stages.run_folder import RunFolder
 from wsikit.types import Mpp, Size
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = (
     "tile.size=64", "tile.mpp=1.0", "tile.codec.name=zstd", "train.folds=2", "train.epochs=2",
     "train.bootstrap=100", "train.patch.encoder=timm:test_resnet", "train.patch.weights=random",
     "train.patch.input_px=32", "train.patch.batch_size=16", "train.patch.per_slide=16",
     "train.near_duplicates=allow", "extract.encoder=timm:test_resnet", "extract.weights=random",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from tests.stages import textured_cohort
 from tests.stages.model_cohort import (
@@ -37,6 +36,8 @@ from wsikit.stages.tile import run_tile
 from wsikit.stages.train import run_train
 from wsikit.store.store import Store
 from wsikit.types import Mpp
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TRAINING = 18
 NEW = 12
@@ -66,14 +67,6 @@ class Made(NamedTuple):
     run: Path
     before: dict[str, bytes]
     elsewhere: Path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

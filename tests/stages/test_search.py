@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 from tests.stages.textured_cohort import make_store, recipe
@@ -23,6 +22,8 @@ from wsikit.stages.progress import Silent
 from wsikit.stages.search import run_search
 from wsikit.stages.search_space import Choice, Range, check_space, read_space, with_values
 from wsikit.stages.train import run_train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SPACE = {
     "train.lr": Range(1e-4, 1e-1, log=True),
@@ -38,14 +39,6 @@ class Made(NamedTuple):
     cohort: Path
     encoder: str
     folder: Path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

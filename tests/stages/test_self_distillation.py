@@ -24,6 +24,8 @@ from wsikit.stages.run_folder import RunFolder
 from wsikit.stages.train import run_train
 from wsikit.store.store import Store
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # Of the textured cohort's positive slides every patch is positive.
 METHODS = {
     "self_distillation": ("train.head={share: 0.8, momentum: 0.9}",),
@@ -38,14 +40,6 @@ class Made(NamedTuple):
     cohort: Path
     encoder_id: str
     runs: dict[str, RunFolder]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings(method: str, *more: str) -> Config:

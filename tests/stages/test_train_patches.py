@@ -29,20 +29,14 @@ from wsikit.stages.train import run_train
 from wsikit.store.store import Store
 from wsikit.training.metrics import METRICS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 class Made(NamedTuple):
     store: Path
     cohort: Path
     run: RunFolder
     sides: list
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

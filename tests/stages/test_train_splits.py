@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -24,6 +23,8 @@ from wsikit.stages.run_folder import RunFolder
 from wsikit.stages.tile import run_tile
 from wsikit.stages.train import run_train
 from wsikit.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = ("train.method=abmil", "train.epochs=2", "train.lr=1e-2")
 
@@ -42,14 +43,6 @@ class Said(Silent):
 
     def say(self, line: str) -> None:
         self.lines.append(line)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

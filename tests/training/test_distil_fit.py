@@ -35,6 +35,8 @@ from wsikit.training.metrics import auc
 from wsikit.training.patch_data import PatchSide
 from wsikit.training.patch_fit import PatchFitOptions
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TRAIN, VAL, HELD_OUT = range(16), range(100, 108), range(201, 231, 2)
 OPTIONS = PatchFitOptions(
     epochs=3, lr=1e-2, weight_decay=0, patience=99, batch_size=16, device="cpu"
@@ -46,14 +48,6 @@ SETTINGS = Distillation(
 
 class Killed(BaseException):
     """Stands for a kill."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def settings(epochs: int, seed: int = 0, **distil: object) -> Distillation:

@@ -17,6 +17,8 @@ from wsikit.training.patch_fit import PatchFitOptions, fit_patches
 from wsikit.training.patch_module import PatchModule
 from wsikit.training.patch_plan import PatchSlide
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 OPTIONS = PatchFitOptions(epochs=4, lr=1e-2, patience=4, batch_size=16, device="cpu")
 TRAIN, VAL = range(6), range(20, 24)
 FINISHED = {"head.safetensors", "fit.json", "history.csv", "encoder.safetensors"}
@@ -24,14 +26,6 @@ FINISHED = {"head.safetensors", "fit.json", "history.csv", "encoder.safetensors"
 
 class Killed(BaseException):
     """Stands for a kill."""
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

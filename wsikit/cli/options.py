@@ -23,6 +23,11 @@ SetOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Do it again, replacing what is there.")
 ]
+SplitOption = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN|CSV", help="Use the split of another run again, exactly."),
+]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="Of everything random.")]
 DeviceOption = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda", help="Where to compute; auto takes a GPU if any.")
 ]

@@ -12,7 +12,9 @@ from wsikit.cli.options import (
     ConfigOption,
     DeviceOption,
     OverwriteOption,
+    SeedOption,
     SetOption,
+    SplitOption,
     StoreArgument,
     resolve,
 )
@@ -37,10 +39,7 @@ def search(
     metric: Annotated[
         str, typer.Option(metavar="val_loss|val_auc", help="What decides, on validation slides.")
     ] = "val_loss",
-    split: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN|CSV", help="Use the split of another run again, exactly."),
-    ] = None,
+    split: SplitOption = None,
     fold: Annotated[
         int | None, typer.Option(min=0, help="Of a split with several folds, the one to search in.")
     ] = None,
@@ -49,7 +48,7 @@ def search(
         typer.Option(metavar="NAME", help="Whose features: a name or an encoder id."),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many a trial.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    seed: SeedOption = None,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     sets: SetOption = None,

@@ -12,7 +12,9 @@ from wsikit.cli.options import (
     ConfigOption,
     DeviceOption,
     OverwriteOption,
+    SeedOption,
     SetOption,
+    SplitOption,
     StoreArgument,
     resolve,
 )
@@ -44,12 +46,9 @@ def train(
     folds: Annotated[
         int | None, typer.Option(min=1, help="1: one split by patient; more: cross-validation.")
     ] = None,
-    split: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN|CSV", help="Use the split of another run again, exactly."),
-    ] = None,
+    split: SplitOption = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    seed: SeedOption = None,
     device: DeviceOption = "auto",
     devices: Annotated[
         int, typer.Option(min=1, help="So many GPUs, or processes, share the slides of each step.")

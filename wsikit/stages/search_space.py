@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import yaml
 
@@ -88,7 +88,7 @@ def read_space(path: Path) -> dict[str, Range | Choice]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict) or not content:
-        raise ConfigError(f"{path}: no search space", "write key: {low: 1e-5, high: 1e-3}")
+        raise ConfigError(f"{path}: no search space", "write key: {low: 1.0e-5, high: 1.0e-3}")
     return {str(key): _parsed(str(key), value, path) for key, value in content.items()}
 
 
@@ -159,17 +159,19 @@ def _range(key: str, given: dict[Any, Any], path: Path) -> Range:
             f"{path}: {key}: unknown word '{unknown[0]}'", nearest(unknown[0], ["low", "high"])
         )
     low, high, log = given.get("low"), given.get("high"), given.get("log", False)
-    numbers = all(
-        isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end)
-        for end in (low, high)
-    )
-    if not numbers or not isinstance(log, bool):
+    if not (_is_number(low) and _is_number(high) and isinstance(log, bool)):
         raise ConfigError(
             f"{path}: {key}: low is {low!r}, high is {high!r}, log is {log!r}",
             "give two numbers (1.0e-5, not 1e-5), and true or false",
         )
-    if not low < high or (log and low <= 0):  # type: ignore[operator]
+    if not low < high or (log and low <= 0):
         raise ConfigError(
             f"{path}: {key}: {low} to {high} is no range", "low below high, and above 0 with log"
         )
-    return Range(low, high, log)  # type: ignore[arg-type]
+    return Range(low, high, log)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
