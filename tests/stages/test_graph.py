@@ -12,8 +12,9 @@ import zarr
 
 from tests.cli.conftest import tree
 from wsikit.config import GraphConfig, load_config
-from wsikit.errors import StoreError
+from wsikit.errors import SlideError, StoreError
 from wsikit.graphs.build import build_graph
+from wsikit.stages.bags import bag_loader
 from wsikit.stages.cohort import source_slides
 from wsikit.stages.graph import run_graph
 from wsikit.stages.slide_graph import slide_graph
@@ -138,13 +139,20 @@ def test_other_features_are_noticed(store: Store) -> None:
     assert not np.array_equal(store.slide("ph").graph(name)[0], before)
 
 
-def test_training_refuses_a_graph_of_features_since_replaced(store: Store) -> None:
+def test_a_graph_of_features_since_replaced_is_neither_learnt_from_nor_scored(
+    store: Store,
+) -> None:
     name, _ = run_graph(store.path, GraphConfig(), ENCODER)
+    load = bag_loader(store, ENCODER, name)
     assert lacking(store, "ph", ENCODER, name) is None
+    load("ph")
     write(store, "ph", "another recipe", seed=1)
     assert "wsikit graph --overwrite" in (lacking(store, "ph", ENCODER, name) or "")
+    with pytest.raises(SlideError, match="wsikit graph --overwrite"):
+        load("ph")
     run_graph(store.path, GraphConfig(), ENCODER, overwrite=True)
     assert lacking(store, "ph", ENCODER, name) is None
+    load("ph")
 
 
 def test_a_large_slide_says_how_much_was_found(

@@ -16,7 +16,7 @@ from wsikit.config import Config
 from wsikit.heads.bag import Head
 from wsikit.heads.registry import HEADS
 from wsikit.methods import METHODS, Method, PatchMethod, slide_method
-from wsikit.stages.bags import bag_loader
+from wsikit.stages.bags import OUTDATED, bag_loader, is_outdated
 from wsikit.stages.labelled import NO_TISSUE, Labelled, join_labels
 from wsikit.stages.model_folder import keep_model
 from wsikit.stages.predict import prediction_row
@@ -42,7 +42,6 @@ from wsikit.stages.train_run import (
 )
 from wsikit.store.recipe import recipe_id
 from wsikit.store.store import Store
-from wsikit.store.stored_slide import StoredSlide
 from wsikit.training.bags import BagCache, BagDataset
 from wsikit.training.device import resolve_device
 from wsikit.training.fit import FitOptions
@@ -143,16 +142,9 @@ def lacking(store: Store, slide_id: str, encoder_id: str, graph: str | None) -> 
         return f"has no features by {encoder_id}: run wsikit extract"
     if graph is not None and graph not in slide.graph_ids():
         return f"has no graph {graph}: run wsikit graph"
-    if graph is not None and _outdated(slide, encoder_id, graph):
-        return f"has a graph {graph} of features since replaced: run wsikit graph --overwrite"
+    if graph is not None and is_outdated(slide, encoder_id, graph):
+        return f"{OUTDATED.format(graph)}: run wsikit graph --overwrite"
     return None
-
-
-def _outdated(slide: StoredSlide, encoder_id: str, graph: str) -> bool:
-    """Tell whether a graph was made of other features than those there now."""
-    made_of = slide.derived_attributes(f"graphs/{graph}").get("features")
-    now = slide.derived_attributes(f"features/{encoder_id}").get("recipe_id")
-    return made_of is not None and made_of != now
 
 
 def run_facts(
