@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,15 +56,33 @@ def test_version(wsikit: Wsikit) -> None:
     assert wsikit("--version").out == f"wsikit {__version__}\n"
 
 
-def test_doctor_finds_this_environment_healthy(wsikit: Wsikit) -> None:
+def free_space(gigabytes: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every disk have that much room: what this machine's has is not what is tested."""
+    room = int(gigabytes * 1e9)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=room))
+
+
+def test_doctor_finds_this_environment_healthy(
+    wsikit: Wsikit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import json
 
+    free_space(100, monkeypatch)
     answer = wsikit("doctor", "--json")
     assert answer.code == 0, answer.out
     document = json.loads(answer.out)
     assert document["ok"] is True
     assert {f["name"] for f in document["findings"]} >= {"FAISS", "JPEG codec", "OpenSlide library"}
     assert wsikit("doctor").out.count("\n") == len(document["findings"])
+
+
+def test_doctor_says_that_the_disk_is_almost_full(
+    wsikit: Wsikit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_space(4, monkeypatch)
+    answer = wsikit("doctor")
+    assert answer.code == 1
+    assert "4 GB free: low" in answer.out
 
 
 def test_doctor_says_where_it_cannot_write(wsikit: Wsikit) -> None:
