@@ -35,13 +35,13 @@ from torch.utils.data import DataLoader, Dataset
 from wsikit.config import ExtractConfig, load_config
 from wsikit.encoders.encoder import Encoder, build_encoder
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.extract import AHEAD, run_extract
-from wsikit.stages.tile import run_tile
+from wsikit.stages.extraction.extract import AHEAD, run_extract
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
-from wsikit.training.encode_step import PRECISION, place_encoder
-from wsikit.training.patch_reader import PatchReader
-from wsikit.training.slide_queue import SlideQueue, SlideReading
+from wsikit.training.patches.encode_step import PRECISION, place_encoder
+from wsikit.training.patches.reader import PatchReader
+from wsikit.training.patches.slide_queue import SlideQueue, SlideReading
 from wsikit.types import Size
 
 CPU_SIZE = Size(6500, 6000)

@@ -24,7 +24,7 @@ from wsikit.execution.pool import Pool, Task, open_pool
 from wsikit.phantoms.slide import write_phantom
 from wsikit.phantoms.spec import PhantomSpec
 from wsikit.stages.cohort import SourceSlide
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.types import Mpp, Size
 
 CONFIG = TileConfig(size=256)

@@ -24,7 +24,7 @@ from shared.report import at_least, line, options, report
 
 from wsikit.config import load_config
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.shard import read_chunk, read_shard_index
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide

@@ -41,14 +41,14 @@ from wsikit.atomic import write_bytes, write_json
 from wsikit.config import Config, load_config
 from wsikit.phantoms.truth import patch_truth
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.extract import run_extract
-from wsikit.stages.graph import run_graph
-from wsikit.stages.patch_table import read_patches
-from wsikit.stages.predict import run_predict
+from wsikit.stages.evaluation.truth import read_mask
+from wsikit.stages.extraction.extract import run_extract
+from wsikit.stages.graphs.graph import run_graph
+from wsikit.stages.prediction.patch_table import read_patches
+from wsikit.stages.prediction.predict import run_predict
 from wsikit.stages.run_folder import RunFolder
-from wsikit.stages.tile import run_tile
-from wsikit.stages.train import run_train
-from wsikit.stages.truth import read_mask
+from wsikit.stages.tiling.tile import run_tile
+from wsikit.stages.training.train import run_train
 from wsikit.store.store import Store
 from wsikit.types import Size
 

@@ -33,7 +33,7 @@ import json, sys, time
 from pathlib import Path
 from wsikit.config import load_config
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.store import Store
 slide, warm, out = map(Path, sys.argv[1:])
 run_tile(source_slides([warm]), out / "warm", load_config().tile)

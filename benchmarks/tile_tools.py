@@ -33,7 +33,7 @@ from tools.timing import ONE, ONE_WHOLE, TWO, TWO_WHOLE, Plan, Result, Slide, me
 
 from wsikit.config import load_config
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 

@@ -67,7 +67,7 @@ Contender = Callable[[Path, Size], list[tuple[float, float | None]]]
 def write_store(path: Path, size: Size) -> None:
     """Write bags whose class shows in a tenth of their patches."""
     from wsikit.geometry import PatchGrid
-    from wsikit.stages.ingested_slide import PlacedSlide, write_placed
+    from wsikit.stages.exchange.ingested_slide import PlacedSlide, write_placed
     from wsikit.store.derived_writer import write_features
     from wsikit.store.store import Store
     from wsikit.types import Mpp
@@ -91,7 +91,7 @@ def write_store(path: Path, size: Size) -> None:
 
 def wsikit(path: Path, size: Size) -> list[tuple[float, float | None]]:
     """Train as `wsikit train` does."""
-    from wsikit.training.bags import DEFAULT_CACHE_BYTES
+    from wsikit.training.bags.bags import DEFAULT_CACHE_BYTES
 
     return fit(path, size, DEFAULT_CACHE_BYTES)
 
@@ -103,11 +103,11 @@ def wsikit_keeping_nothing(path: Path, size: Size) -> list[tuple[float, float | 
 
 def fit(path: Path, size: Size, cache_bytes: int) -> list[tuple[float, float | None]]:
     """Run `fit_head` and note when an epoch ends."""
-    from wsikit.stages.bags import bag_loader
+    from wsikit.stages.training.bags import bag_loader
     from wsikit.store.store import Store
-    from wsikit.training import fit as fit_file
-    from wsikit.training.bag_loader import BagLoader
-    from wsikit.training.bags import BagCache, BagDataset
+    from wsikit.training.bags.bags import BagCache, BagDataset
+    from wsikit.training.bags.loader import BagLoader
+    from wsikit.training.fits import fit as fit_file
 
     loaders: list[BagLoader] = []
 
@@ -236,7 +236,7 @@ def labels(numbers: range) -> list[int]:
 
 def reader(path: Path) -> Callable[[int], Any]:
     """Return what reads a bag by its number."""
-    from wsikit.stages.bags import bag_loader
+    from wsikit.stages.training.bags import bag_loader
     from wsikit.store.store import Store
 
     load = bag_loader(Store(path), ENCODER, None)

@@ -56,12 +56,12 @@ from wsikit.phantoms.slide import strips
 from wsikit.phantoms.truth import patch_truth, tissue_mask, tumour_mask
 from wsikit.slides.open import open_slide
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.patch_network import starting_encoder
 from wsikit.stages.run_folder import RunFolder
-from wsikit.stages.tile import run_tile
-from wsikit.stages.train import run_train
+from wsikit.stages.tiling.tile import run_tile
+from wsikit.stages.training.patch_network import starting_encoder
+from wsikit.stages.training.train import run_train
 from wsikit.store.store import Store
-from wsikit.training.device import resolve_device
+from wsikit.training.fits.device import resolve_device
 from wsikit.types import Box, Mpp, Size, UInt8Image
 
 NEIGHBOURS = 10

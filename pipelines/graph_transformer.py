@@ -35,16 +35,16 @@ from wsikit.config import Config, load_config, packaged_config
 from wsikit.errors import WsikitError
 from wsikit.execution.pool import open_pool
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.evaluate import run_evaluate
-from wsikit.stages.extract import run_extract
-from wsikit.stages.graph import run_graph
-from wsikit.stages.heatmap import run_heatmap
-from wsikit.stages.predict import run_predict
+from wsikit.stages.evaluation.evaluate import run_evaluate
+from wsikit.stages.extraction.extract import run_extract
+from wsikit.stages.graphs.graph import run_graph
+from wsikit.stages.heatmaps.heatmap import run_heatmap
+from wsikit.stages.prediction.predict import run_predict
 from wsikit.stages.progress import Progress
 from wsikit.stages.run_folder import RunFolder, write_table
-from wsikit.stages.tile import run_tile
-from wsikit.stages.train import run_train
-from wsikit.training.metrics import Interval, classification_metrics
+from wsikit.stages.tiling.tile import run_tile
+from wsikit.stages.training.train import run_train
+from wsikit.training.metrics.metrics import Interval, classification_metrics
 
 
 def run_recipe(

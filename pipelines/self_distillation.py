@@ -29,13 +29,13 @@ from wsikit.atomic import write_bytes
 from wsikit.cli.console import LineProgress
 from wsikit.config import Config, load_config, packaged_config
 from wsikit.errors import WsikitError
-from wsikit.stages.evaluate import Evaluation
+from wsikit.stages.evaluation.evaluate import Evaluation
+from wsikit.stages.evaluation.truth import held_out_patch_auc
 from wsikit.stages.progress import Progress
 from wsikit.stages.run_folder import RunFolder
-from wsikit.stages.study import run_study
-from wsikit.stages.truth import held_out_patch_auc
+from wsikit.stages.study.study import run_study
 from wsikit.store.store import Store
-from wsikit.training.metrics import METRICS, Interval
+from wsikit.training.metrics.metrics import METRICS, Interval
 
 ON_FEATURES = ("train.method=self_distillation_features", "train.head={}")
 """The views of pixels are no options of the method on features."""

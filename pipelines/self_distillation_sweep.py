@@ -34,15 +34,15 @@ from wsikit.encoders.spec import EncoderSpec
 from wsikit.heads.bag import Bag
 from wsikit.heads.instance_pool import InstancePool
 from wsikit.methods import SELF_DISTILLATION, SELF_DISTILLATION_FEATURES
-from wsikit.training.bags import BagDataset
-from wsikit.training.fit import FitOptions
-from wsikit.training.patch_data import PatchSide
-from wsikit.training.patch_fit import PatchFitOptions
-from wsikit.training.patch_network import PatchNetwork
-from wsikit.training.patch_plan import PatchSlide
-from wsikit.training.patch_predict import predict_patches
-from wsikit.training.predict import predict_bag
-from wsikit.training.splits import make_splits
+from wsikit.training.bags.bags import BagDataset
+from wsikit.training.bags.predict import predict_bag
+from wsikit.training.fits.fit import FitOptions
+from wsikit.training.patches.data import PatchSide
+from wsikit.training.patches.fit import PatchFitOptions
+from wsikit.training.patches.network import PatchNetwork
+from wsikit.training.patches.plan import PatchSlide
+from wsikit.training.patches.predict import predict_patches
+from wsikit.training.splits.splits import make_splits
 from wsikit.types import UInt8Image
 
 TRIALS: dict[str, list[dict[str, Any]]] = {

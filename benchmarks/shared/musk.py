@@ -15,10 +15,10 @@ import torch
 from wsikit.graphs.build import build_graph
 from wsikit.heads.bag import Bag
 from wsikit.heads.registry import build_head
-from wsikit.training.bags import BagDataset
-from wsikit.training.fit import FitOptions, fit_head
-from wsikit.training.predict import predict_bags
-from wsikit.training.splits import make_splits
+from wsikit.training.bags.bags import BagDataset
+from wsikit.training.bags.predict import predict_bags
+from wsikit.training.fits.fit import FitOptions, fit_head
+from wsikit.training.splits.splits import make_splits
 
 NEIGHBOURS = 3
 FIT = {"epochs": 40, "lr": 5e-4, "weight_decay": 5e-3, "accumulate": 1, "patience": 10}

@@ -31,9 +31,9 @@ def prepared(slides: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of the six with random features and graphs."""
     from wsikit.config import load_config
     from wsikit.stages.cohort import source_slides
-    from wsikit.stages.extract import run_extract
-    from wsikit.stages.graph import run_graph
-    from wsikit.stages.tile import run_tile
+    from wsikit.stages.extraction.extract import run_extract
+    from wsikit.stages.graphs.graph import run_graph
+    from wsikit.stages.tiling.tile import run_tile
 
     store = tmp_path_factory.mktemp("prepared") / "store"
     config = load_config(None, ["tile.size=128", "extract.weights=random"])

@@ -12,11 +12,11 @@ import pytest
 
 from tests.cli.conftest import Wsikit, run_process, tree
 from wsikit.config import load_config, packaged_config
-from wsikit.stages.evaluate import run_evaluate
-from wsikit.stages.predict import run_predict
+from wsikit.stages.evaluation.evaluate import run_evaluate
+from wsikit.stages.evaluation.truth import held_out_patch_auc
+from wsikit.stages.prediction.predict import run_predict
 from wsikit.stages.run_folder import RunFolder
-from wsikit.stages.train import run_train
-from wsikit.stages.truth import held_out_patch_auc
+from wsikit.stages.training.train import run_train
 from wsikit.store.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]

@@ -22,7 +22,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of one small slide with features that were drawn by lot."""
     from wsikit.config import load_config
     from wsikit.stages.cohort import source_slides
-    from wsikit.stages.tile import run_tile
+    from wsikit.stages.tiling.tile import run_tile
 
     folder = tmp_path_factory.mktemp("graphs")
     slide = folder / "one.tiff"

@@ -15,7 +15,7 @@ from wsikit.config import load_config
 from wsikit.phantoms.slide import write_phantom
 from wsikit.phantoms.spec import PhantomSpec
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.store import Store
 from wsikit.types import Mpp, Size
 

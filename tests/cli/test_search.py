@@ -12,7 +12,7 @@ import pytest
 from tests.cli.conftest import Wsikit, run_process
 from tests.stages.textured_cohort import make_store
 from wsikit.config import ExtractConfig
-from wsikit.stages.extract import run_extract
+from wsikit.stages.extraction.extract import run_extract
 
 
 class Made(NamedTuple):

@@ -14,7 +14,7 @@ from tests.cli.conftest import run_process, start, tree
 from tests.cli.test_kill import kill_when
 from tests.stages.textured_cohort import make_store
 from wsikit.config import ExtractConfig
-from wsikit.stages.extract import run_extract
+from wsikit.stages.extraction.extract import run_extract
 
 pytestmark = pytest.mark.slow
 

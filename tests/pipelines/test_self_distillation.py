@@ -12,9 +12,9 @@ from wsikit.config import load_config, packaged_config
 from wsikit.execution.pool import open_pool
 from wsikit.methods import SELF_DISTILLATION
 from wsikit.phantoms.cohort import cohort_specs
-from wsikit.stages.phantom_slides import make_phantoms
 from wsikit.stages.progress import Silent
 from wsikit.stages.run_folder import RunFolder
+from wsikit.stages.study.phantom_slides import make_phantoms
 from wsikit.types import Mpp, Size
 
 pytestmark = pytest.mark.usefixtures("one_thread")

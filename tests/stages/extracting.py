@@ -15,7 +15,7 @@ from wsikit.encoders.spec import EncoderSpec
 from wsikit.phantoms.slide import write_phantom
 from wsikit.phantoms.spec import PhantomSpec
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.types import Mpp, Size
 
 WIDTH = 6

@@ -17,11 +17,11 @@ from wsikit.encoders.saved import save_encoder
 from wsikit.phantoms.slide import write_phantom
 from wsikit.phantoms.spec import PhantomSpec
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.extract import run_extract
-from wsikit.stages.graph import run_graph
-from wsikit.stages.stain_reference import reference_file
-from wsikit.stages.tile import run_tile
-from wsikit.stages.train import run_train
+from wsikit.stages.extraction.extract import run_extract
+from wsikit.stages.graphs.graph import run_graph
+from wsikit.stages.tiling.stain_reference import reference_file
+from wsikit.stages.tiling.tile import run_tile
+from wsikit.stages.training.train import run_train
 from wsikit.types import Mpp, Size, UInt8Image
 
 MPP = Mpp(1.0, 0.98)

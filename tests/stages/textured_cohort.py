@@ -11,7 +11,7 @@ from PIL import Image
 from wsikit.config import Config, load_config
 from wsikit.execution.pool import open_pool
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tile import run_tile
+from wsikit.stages.tiling.tile import run_tile
 
 SIDE = 32
 SETTINGS = (

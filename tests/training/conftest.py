@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wsikit.heads.bag import Bag, BagScores, Head
-from wsikit.training.bags import BagDataset
+from wsikit.training.bags.bags import BagDataset
 
 WIDTH = 4
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from tests.training.patch_pictures import PX
 from wsikit.heads.bag import Bag
-from wsikit.training.bags import BagDataset
-from wsikit.training.patch_data import PatchSide
-from wsikit.training.patch_plan import PatchSlide
+from wsikit.training.bags.bags import BagDataset
+from wsikit.training.patches.data import PatchSide
+from wsikit.training.patches.plan import PatchSlide
 from wsikit.types import UInt8Image
 
 SHARE = 0.25

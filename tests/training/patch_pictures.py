@@ -11,9 +11,9 @@ from torch import nn
 from wsikit.encoders.network import Encoder
 from wsikit.encoders.spec import EncoderSpec
 from wsikit.heads.am_softmax_classifier import build_patch_classifier
-from wsikit.training.patch_data import PatchSide
-from wsikit.training.patch_network import PatchNetwork
-from wsikit.training.patch_plan import PatchSlide
+from wsikit.training.patches.data import PatchSide
+from wsikit.training.patches.network import PatchNetwork
+from wsikit.training.patches.plan import PatchSlide
 from wsikit.types import UInt8Image
 
 PX = 16

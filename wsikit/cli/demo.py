@@ -11,7 +11,7 @@ from wsikit.cli.console import exit_code, make_progress
 from wsikit.cli.options import DeviceOption, SetOption, WorkersOption, resolve, worker_count
 
 if TYPE_CHECKING:
-    from wsikit.stages.demo import DemoResult
+    from wsikit.stages.study.demo import DemoResult
 
 
 def demo(
@@ -42,7 +42,7 @@ def demo(
       wsikit demo --slides /data/slides -o first-look
     """
     from wsikit.config import packaged_config
-    from wsikit.stages.demo import run_demo, run_first_look
+    from wsikit.stages.study.demo import run_demo, run_first_look
 
     settings = resolve(packaged_config("demo"), sets)
     if slides:

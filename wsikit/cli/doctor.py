@@ -17,7 +17,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Check libraries, codecs, GPU and disk; exit 1 if something is not fit for work."""
-    from wsikit.stages.diagnosis import diagnose
+    from wsikit.stages.inspection.diagnosis import diagnose
 
     findings = diagnose(folder)
     healthy = all(finding.ok for finding in findings)

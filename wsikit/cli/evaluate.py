@@ -12,11 +12,11 @@ import typer
 from wsikit.errors import UsageError
 
 if TYPE_CHECKING:
-    from wsikit.stages.evaluate import Evaluation
-    from wsikit.stages.evaluate_pair import Comparison
-    from wsikit.stages.evaluate_truth import TruthEvaluation
-    from wsikit.stages.truth import TruthRule
-    from wsikit.training.metrics import Interval
+    from wsikit.stages.evaluation.evaluate import Evaluation
+    from wsikit.stages.evaluation.pair import Comparison
+    from wsikit.stages.evaluation.patch_truth import TruthEvaluation
+    from wsikit.stages.evaluation.truth import TruthRule
+    from wsikit.training.metrics.metrics import Interval
 
 
 class PatchScore(StrEnum):
@@ -82,7 +82,7 @@ def evaluate(
       wsikit evaluate run --json
     """
     rule = _rule(truth, region, truth_class, min_inside, score)
-    from wsikit.stages.evaluate import run_evaluate
+    from wsikit.stages.evaluation.evaluate import run_evaluate
 
     result = run_evaluate(run, other, truth=rule, store=store)
     if as_json:
@@ -115,7 +115,7 @@ def _rule(
         return None
     if min_inside is not None and not 0 < min_inside <= 1:
         raise UsageError(f"--min-inside {min_inside:g}", "give a share above 0 and up to 1")
-    from wsikit.stages.truth import POSITIVE_SHARE, TruthRule
+    from wsikit.stages.evaluation.truth import POSITIVE_SHARE, TruthRule
 
     return TruthRule(
         folder=truth,

@@ -65,7 +65,7 @@ def export(
 
       wsikit export store -o h5_files --encoder resnet18 --layout clam
     """
-    from wsikit.stages.export import run_export
+    from wsikit.stages.exchange.export import run_export
 
     outcome = run_export(
         store, output, encoder,

@@ -88,7 +88,7 @@ def extract(
 
       wsikit extract store --encoder timm:vit_small_patch16_224 --weights vit.safetensors
     """
-    from wsikit.stages.extract import extract_features
+    from wsikit.stages.extraction.extract import extract_features
 
     flags = {
         **_encoder_flags(encoder or [], weights or []),

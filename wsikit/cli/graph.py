@@ -61,7 +61,7 @@ def graph(
 
       wsikit graph store --encoder resnet18 --set graph.exact_up_to=100000
     """
-    from wsikit.stages.graph import run_graph
+    from wsikit.stages.graphs.graph import run_graph
 
     flags = {
         "extract.encoder": encoder,

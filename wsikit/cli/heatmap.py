@@ -37,7 +37,7 @@ def heatmap(
 
       wsikit heatmap store --run run -o heatmaps --format png,geojson
     """
-    from wsikit.stages.heatmap import run_heatmap
+    from wsikit.stages.heatmaps.heatmap import run_heatmap
 
     wanted = formats.split(",") if formats else None
     settings = resolve(config, sets, {"heatmap.formats": wanted})

@@ -67,7 +67,7 @@ def h5(
       wsikit ingest h5 exported -o store
     """
     from wsikit.stages.cohort import parse_mpp
-    from wsikit.stages.ingest_h5 import H5Options, run_ingest_h5
+    from wsikit.stages.exchange.ingest_h5 import H5Options, run_ingest_h5
 
     options = H5Options(
         encoder=encoder,

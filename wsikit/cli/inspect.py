@@ -11,7 +11,7 @@ import typer
 from wsikit.errors import UsageError
 
 if TYPE_CHECKING:
-    from wsikit.stages.patch_list import PatchList
+    from wsikit.stages.inspection.patch_list import PatchList
 
 MOST_LINES = 48
 """Patches listed on the terminal; a file or `--json` holds them all."""
@@ -53,7 +53,7 @@ def inspect(
     if slide is not None or csv is not None:
         raise UsageError("--slide and --csv choose among patches", "add --patches")
     from wsikit.stages.cohort import parse_mpp
-    from wsikit.stages.inspection import inspect_path
+    from wsikit.stages.inspection.inspection import inspect_path
 
     found = inspect_path(path, parse_mpp(mpp or "", "--mpp"))
     if as_json:
@@ -63,7 +63,7 @@ def inspect(
 
 
 def _inspect_patches(path: Path, slide: str | None, csv: Path | None, as_json: bool) -> None:
-    from wsikit.stages.patch_list import list_patches
+    from wsikit.stages.inspection.patch_list import list_patches
 
     found = list_patches(path, slide)
     if csv is not None:

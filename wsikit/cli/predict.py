@@ -82,7 +82,7 @@ def predict(
 
       wsikit predict store --run run
     """
-    from wsikit.stages.predict_slides import is_store
+    from wsikit.stages.prediction.predict_slides import is_store
 
     if any(is_store(path) for path in inputs):
         given = {
@@ -108,7 +108,7 @@ def _predict_store(
     device: str,
     slide: list[str] | None,
 ) -> int:
-    from wsikit.stages.predict_slides import predict_store
+    from wsikit.stages.prediction.predict_slides import predict_store
 
     if len(inputs) > 1:
         raise UsageError("a store stands alone", "name one store, or slides and folders")
@@ -151,7 +151,7 @@ def _predict_slides(
     where: tuple[int, str | None, Path | None],
     overwrite: bool,
 ) -> int:
-    from wsikit.stages.predict_slides import Regions, Workers, predict_slides
+    from wsikit.stages.prediction.predict_slides import Regions, Workers, predict_slides
 
     workers, scheduler, slurm = where
     count = min(worker_count(workers), max(1, len(sources) * 8))

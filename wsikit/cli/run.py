@@ -44,7 +44,7 @@ def run(
       wsikit run study.yaml -o results
     """
     from wsikit.cli.evaluate import print_metrics
-    from wsikit.stages.study import run_study
+    from wsikit.stages.study.study import run_study
 
     where = str(output.absolute()) if output else None
     settings = resolve(config, sets, {"output": where})

@@ -74,8 +74,8 @@ def search(
     """
     from wsikit.config import packaged_config
     from wsikit.errors import ConfigError, nearest
-    from wsikit.stages.search import run_search
-    from wsikit.stages.search_space import read_space
+    from wsikit.stages.search.search import run_search
+    from wsikit.stages.search.space import read_space
 
     metrics = ("val_loss", "val_auc")
     if metric not in metrics:

@@ -21,7 +21,7 @@ def status(
 
       wsikit status run --json
     """
-    from wsikit.stages.state import state_of
+    from wsikit.stages.inspection.state import state_of
 
     state = state_of(path)
     if as_json:

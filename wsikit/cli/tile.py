@@ -79,8 +79,8 @@ def tile(
     from wsikit.execution.pool import job_script, open_pool
     from wsikit.slides.find import passed_over_pictures
     from wsikit.stages.cohort import parse_mpp, source_slides
-    from wsikit.stages.stain_reference import reference_file
-    from wsikit.stages.tile import SHARD_TASKS, check_store, run_tile
+    from wsikit.stages.tiling.stain_reference import reference_file
+    from wsikit.stages.tiling.tile import SHARD_TASKS, check_store, run_tile
 
     if print_job_script:
         if slurm is None:

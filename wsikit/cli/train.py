@@ -82,8 +82,8 @@ def train(
       wsikit extract store --encoder file:encoder
     """
     from wsikit.cli.evaluate import print_metrics
-    from wsikit.stages.evaluate import run_evaluate
-    from wsikit.stages.train import run_train
+    from wsikit.stages.evaluation.evaluate import run_evaluate
+    from wsikit.stages.training.train import run_train
 
     flags = {
         "train.method": method,

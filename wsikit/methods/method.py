@@ -12,9 +12,9 @@ from wsikit.heads.bag import Head
 from wsikit.heads.registry import build_head, head_options
 from wsikit.methods.patch_method import PatchMethod
 from wsikit.registry import Registry
-from wsikit.training.bags import BagDataset
-from wsikit.training.fit import FitOptions, FitResult, fit_head
-from wsikit.training.fit_record import Progress
+from wsikit.training.bags.bags import BagDataset
+from wsikit.training.fits.fit import FitOptions, FitResult, fit_head
+from wsikit.training.fits.record import Progress
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from wsikit.heads.am_softmax_classifier import (
     patch_classifier_options,
 )
 from wsikit.heads.instance_pool import InstancePool
-from wsikit.training.fit import FitResult
-from wsikit.training.fit_record import Progress
-from wsikit.training.patch_data import PatchSide
-from wsikit.training.patch_fit import PatchFitOptions, fit_patches
-from wsikit.training.patch_module import BatchProgress
-from wsikit.training.patch_network import PatchNetwork
-from wsikit.training.patch_plan import PatchSlide, batches_of
+from wsikit.training.fits.fit import FitResult
+from wsikit.training.fits.record import Progress
+from wsikit.training.patches.data import PatchSide
+from wsikit.training.patches.fit import PatchFitOptions, fit_patches
+from wsikit.training.patches.module import BatchProgress
+from wsikit.training.patches.network import PatchNetwork
+from wsikit.training.patches.plan import PatchSlide, batches_of
 
 
 @dataclass(frozen=True)

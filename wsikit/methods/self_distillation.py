@@ -6,11 +6,11 @@ copy of the student, through a bank that holds its latest score of every one of 
 transport (Sinkhorn-Knopp) a set share K of the labels is positive, so that they cannot all turn
 negative.
 
-    S1  two views of each patch: flips, colour jitter, grey, crop     training/distil_views.py
-    S2  teacher -> Prediction Bank -> Sinkhorn-Knopp -> labels        heads/prediction_bank.py
-    S3  L = CE(student(view 2), label) + CE(student(negative), 0)     training/distil_module.py
-    S4  Adam; teacher <- lambda teacher + (1 - lambda) student        training/distil_teacher.py
-    S5  the student scores every patch; a slide's score is pooled     heads/instance_pool.py
+    S1  two views of each patch: flips, colour jitter, grey, crop  training/distillation/views.py
+    S2  teacher -> Prediction Bank -> Sinkhorn-Knopp -> labels     heads/prediction_bank.py
+    S3  L = CE(student(view 2), label) + CE(student(negative), 0)  training/distillation/module.py
+    S4  Adam; teacher <- lambda teacher + (1 - lambda) student     training/distillation/teacher.py
+    S5  the student scores every patch; a slide's score is pooled  heads/instance_pool.py
 
 `self_distillation` is this, from pixels, with any encoder. `self_distillation_features` takes
 features that are there already and trains the last layer alone, for large cohorts: bank, transport
@@ -34,17 +34,17 @@ from wsikit.heads.options import refuse_unknown
 from wsikit.heads.registry import head_options
 from wsikit.methods.method import METHODS, Method
 from wsikit.methods.patch_method import PatchMethod
-from wsikit.training.bags import BagDataset
-from wsikit.training.distil_fit import Distillation, distil_features, distil_patches
-from wsikit.training.distil_options import DistilOptions, FeatureSampling
-from wsikit.training.distil_views import FeatureViews, PixelViews
-from wsikit.training.fit import FitOptions, FitResult
-from wsikit.training.fit_record import Progress
-from wsikit.training.patch_data import PatchSide
-from wsikit.training.patch_fit import PatchFitOptions
-from wsikit.training.patch_module import BatchProgress
-from wsikit.training.patch_network import PatchNetwork
-from wsikit.training.patch_plan import PatchSlide, batches_of
+from wsikit.training.bags.bags import BagDataset
+from wsikit.training.distillation.fit import Distillation, distil_features, distil_patches
+from wsikit.training.distillation.options import DistilOptions, FeatureSampling
+from wsikit.training.distillation.views import FeatureViews, PixelViews
+from wsikit.training.fits.fit import FitOptions, FitResult
+from wsikit.training.fits.record import Progress
+from wsikit.training.patches.data import PatchSide
+from wsikit.training.patches.fit import PatchFitOptions
+from wsikit.training.patches.module import BatchProgress
+from wsikit.training.patches.network import PatchNetwork
+from wsikit.training.patches.plan import PatchSlide, batches_of
 
 _FROM_PIXELS = (DistilOptions, PixelViews, InstancePool)
 _ON_FEATURES = (DistilOptions, FeatureViews, FeatureSampling)

@@ -1,0 +1,1 @@
+"""Held-out predictions in, numbers with intervals and a report out."""

@@ -1,0 +1,1 @@
+"""Features to and from the layouts of other tools."""

@@ -1,0 +1,1 @@
+"""Patches in, one feature vector a patch out."""

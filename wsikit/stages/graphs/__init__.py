@@ -1,0 +1,1 @@
+"""Features or places in, the edges between patches out."""

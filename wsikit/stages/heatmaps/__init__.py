@@ -1,0 +1,1 @@
+"""Patch scores in, files a pathologist opens out."""

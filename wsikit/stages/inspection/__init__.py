@@ -1,0 +1,1 @@
+"""What a slide, a store, a run or this machine holds."""

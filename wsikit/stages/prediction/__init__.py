@@ -1,0 +1,1 @@
+"""A run and slides in, slide predictions and patch scores out."""

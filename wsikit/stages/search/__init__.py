@@ -1,0 +1,1 @@
+"""Settings that do best on validation slides."""

@@ -1,0 +1,1 @@
+"""Slide files in, the foreground patches of a store out."""

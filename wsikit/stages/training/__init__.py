@@ -1,0 +1,1 @@
+"""Features or patches with labels in, a run out."""

@@ -1,0 +1,1 @@
+"""Fit and run heads on bags of features."""

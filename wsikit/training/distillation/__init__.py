@@ -1,0 +1,1 @@
+"""Fit an instance classifier by self-distillation."""

@@ -1,0 +1,1 @@
+"""One fit: its options, folder, record and devices."""

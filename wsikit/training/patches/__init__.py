@@ -1,0 +1,1 @@
+"""Fit and run networks on the pixels of patches."""

@@ -1,0 +1,1 @@
+"""Train, validation and test, by patient; and the audit that nothing leaks."""
