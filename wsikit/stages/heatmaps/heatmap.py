@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from wsikit.atomic import ensure_folder
 from wsikit.config import HeatmapConfig
 from wsikit.errors import StoreError, UsageError, WsikitError
-from wsikit.heatmap.geojson import write_geojson
-from wsikit.heatmap.overlay import draw_overlay
 from wsikit.heatmap.sheet import TruthOutline
 from wsikit.stages.evaluation.truth import read_mask
+from wsikit.stages.heatmaps.formats import FORMATS
+from wsikit.stages.heatmaps.slide_heatmap import SlideHeatmap
 from wsikit.stages.prediction.patch_table import patch_scores, read_patches
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFolder
 from wsikit.store.store import Store
+from wsikit.store.stored_slide import StoredSlide
 
 STAGE = "heatmap"
 
@@ -84,17 +86,22 @@ def _draw_slide(
     config: HeatmapConfig,
     truth: Path | None,
 ) -> None:
-    slide = store.slide(slide_id)
-    scores = patch_scores(read_patches(run.patch_table(slide_id)), config.score)
-    if "png" in config.formats:
-        outline = None
-        if truth is not None:
-            mask, downsample = read_mask(truth, slide_id, slide.grid.slide_px)
-            outline = TruthOutline(mask, downsample, "known tumour")
-        draw_overlay(
-            slide.thumbnail(), slide.thumbnail_scale, scores, slide.mpp_l0, slide_id,
-            folder / f"{slide_id}.png", alpha=config.alpha, truth=outline,
-        )  # fmt: skip
-    if "geojson" in config.formats:
-        name = scores.meaning.removeprefix("probability of ")
-        write_geojson(folder / f"{slide_id}.geojson", scores, name=name)
+    stored = store.slide(slide_id)
+    slide = SlideHeatmap(
+        stored,
+        patch_scores(read_patches(run.patch_table(slide_id)), config.score),
+        config,
+        _outline(stored, truth) if truth is not None else None,
+        lambda: _no_pixels(slide_id),
+    )
+    for name in config.formats:
+        FORMATS[name](slide, folder)
+
+
+def _outline(stored: StoredSlide, truth: Path) -> TruthOutline:
+    mask, downsample = read_mask(truth, stored.slide_id, stored.grid.slide_px)
+    return TruthOutline(mask, downsample, "known tumour")
+
+
+def _no_pixels(slide_id: str) -> NoReturn:
+    raise StoreError(f"slide '{slide_id}': its pixels are not read yet", "leave this format away")
