@@ -28,24 +28,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from mosaic import FULL, SMALL, find_real_slide, source_picture, write_mosaic
+from mosaic import FULL, SMALL
+from shared.mosaic_store import CPU_SIZE, found_tissue, mosaic_store
 from shared.report import Row, at_least, line, options, report
 from torch.utils.data import DataLoader, Dataset
 
-from wsikit.config import ExtractConfig, load_config
+from wsikit.config import ExtractConfig
 from wsikit.encoders.encoder import Encoder, build_encoder
-from wsikit.stages.cohort import source_slides
 from wsikit.stages.extraction.extract import AHEAD, run_extract
-from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.training.patches.encode_step import PRECISION, place_encoder
 from wsikit.training.patches.reader import PatchReader
 from wsikit.training.patches.slide_queue import SlideQueue, SlideReading
-from wsikit.types import Size
-
-CPU_SIZE = Size(6500, 6000)
-"""About 90 kept patches a slide: on a processor, a round must not take all day."""
 
 BATCH = 64
 CPU_ENCODERS = ("resnet18", "vgg16")
@@ -55,18 +50,6 @@ UNBARRED_ON_GPU = ("resnet18",)
 
 SHARE = 0.9
 """Least share of the model's own rate."""
-
-
-def make_store(small: bool, gpu: bool, slide: Path | None, folder: Path) -> Store:
-    """Tile mosaics: three, or eight large ones where a GPU will compute them."""
-    picture = source_picture(None if small else find_real_slide(slide))
-    size = SMALL if small else FULL if gpu else CPU_SIZE
-    (folder / "slides").mkdir()
-    for n in range(8 if gpu and not small else 3):
-        turned = np.ascontiguousarray(np.flipud(picture)) if n % 2 else picture
-        write_mosaic(turned, size, folder / "slides" / f"s{n}.svs")
-    run_tile(source_slides([folder / "slides"]), folder / "store", load_config().tile)
-    return Store(folder / "store")
 
 
 class Arena:
@@ -191,7 +174,9 @@ def measure(
     """Run everything and return rows and bars."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     gpu = device.type == "cuda"
-    store = make_store(small, gpu, slide, folder)
+    size = SMALL if small else FULL if gpu else CPU_SIZE
+    slides = 8 if gpu and not small else 3
+    store = mosaic_store(folder, slides, size, found_tissue(small, slide))
     rows, bars = [], []
     for name in encoders or (CPU_ENCODERS[:1] if small else GPU_ENCODERS if gpu else CPU_ENCODERS):
         arena = Arena(store, name, device)
