@@ -1,19 +1,20 @@
 """How close `wsikit tile` comes to the floor: decode the needed tiles once, encode the patches.
 
-    python benchmarks/tile.py [--small] [--json FILE] [--slide SVS]
+    python benchmarks/tile.py [--small] [--json FILE] [--slide SVS] [--times N] [--repeats N]
 
-The slide is a mosaic of real tissue with JPEG tiles (see mosaic.py), 20,000 x 16,000 px. Floor:
-each source tile that a kept patch touches is decoded once, each kept patch is encoded once, in one
-thread, nothing else: no glass is looked at, nothing is normalised, indexed or written. Against it:
-the whole stage with the default recipe, with one worker and with two, after start-up, and as whole
-processes. Floor and one worker run on one core in turn. Two cores are rarely twice one (caches,
-memory and often the core itself are shared), so two floors are also run at once, in two processes
-that share nothing: what two workers gain is to be read beside that. Only ratios of one run mean
-anything.
+The slide is a mosaic of real tissue with JPEG tiles (see mosaic.py), 20,000 x 16,000 px, a small
+one as slides go; --times makes it N times as wide and as high. Floor: each source tile that a kept
+patch touches is decoded once, each kept patch is encoded once, in one thread, nothing else: no
+glass is looked at, nothing is normalised, indexed or written. Against it: the whole stage with the
+default recipe, with one worker and with two, after start-up, and as whole processes. Floor and one
+worker run on one core in turn. Two cores are rarely twice one (caches, memory and often the core
+itself are shared), so two floors are also run at once, in two processes that share nothing: what
+two workers gain is to be read beside that. Only ratios of one run mean anything.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ from wsikit.stages.cohort import source_slides
 from wsikit.stages.tiling.tile import SHARD_TASKS, run_tile
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
-from wsikit.types import UInt8Image
+from wsikit.types import Size, UInt8Image
 
 TWO_FLOORS = "two floors at once"
 AGAIN = " again"
@@ -160,12 +161,13 @@ def least_times(slide: Path, folder: Path, repeats: int) -> dict[str, float]:
     return {name: min(found) for name, found in times.items()}
 
 
-def measure(small: bool, slide: Path | None, folder: Path) -> dict[str, Any]:
+def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything and return rows and bars."""
     path = folder / "mosaic.svs"
-    picture = source_picture(None if small else find_real_slide(slide))
-    write_mosaic(picture, SMALL if small else FULL, path)
-    least = least_times(path, folder, 1 if small else 5)
+    picture = source_picture(None if asked.small else find_real_slide(asked.slide))
+    width, height = SMALL if asked.small else FULL
+    write_mosaic(picture, Size(width * asked.times, height * asked.times), path)
+    least = least_times(path, folder, 1 if asked.small else asked.repeats)
     kept = len(Store(folder / "kept").slide(path.stem).patches)
     bars = [
         at_most("one worker over floor", least["one worker"] / least["floor"], 1.5),
@@ -185,9 +187,11 @@ def main() -> None:
     """Print the table; with --json also write it."""
     parser = options(__doc__)
     parser.add_argument("--slide", type=Path, metavar="SVS", help="real slide to make it from")
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="a larger slide")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="the best of so many")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(asked.small, asked.slide, Path(folder))
+        found = measure(asked, Path(folder))
     report(found["rows"], found["bars"], asked)
 
 
