@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from wsikit.errors import ConfigError, nearest
 
@@ -73,6 +74,9 @@ class RoiConfig(Section):
     exclude_classes: tuple[str, ...] = Field((), description="classes to exclude; none: all")
     min_inside: float = Field(0.5, gt=0, le=1, description="least share of a patch to keep it")
     max_excluded: float = Field(0.5, ge=0, lt=1, description="largest share a kept patch may have")
+    origin: Literal["qupath", "slide"] = Field(
+        "qupath", description="GeoJSON counts from the scanned bounds, as QuPath, or the slide"
+    )
 
 
 class StainConfig(Section):
@@ -191,6 +195,16 @@ class PatchTrainConfig(Section):
         256, ge=1, description="patches of a slide an epoch, drawn anew; null: all"
     )
     augment: bool = Field(True, description="turn patches by quarters and flip them")
+    quarters: bool = Field(True, description="false: augment flips alone")
+    rotate: float = Field(0, ge=0, le=180, description="degrees patches are also turned by at most")
+    zoom: float = Field(0, ge=0, le=0.5, description="share they are also zoomed by at most")
+    shift: float = Field(0, ge=0, le=0.5, description="share of their side they move by at most")
+    optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="takes the steps")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    lr_factor: float = Field(1, gt=0, le=1, description="on lr after lr_patience epochs; 1: none")
+    lr_patience: int = Field(10, ge=1, description="epochs that were no better than the best")
+    choose: Literal["loss", "accuracy"] = Field("loss", description="of validation: what is better")
+    start: str | None = Field(None, description="a run whose encoder and last layer to start from")
 
 
 class TrainConfig(Section):
@@ -225,12 +239,82 @@ class TrainConfig(Section):
     patch: PatchTrainConfig = PatchTrainConfig()
 
 
+def _rising(cuts: tuple[float, ...]) -> tuple[float, ...]:
+    """Say in one line what thresholds may be."""
+    if not cuts or any(not low < high for low, high in pairwise((0.0, *cuts, 1.0))):
+        raise ValueError("give rising numbers above 0 and below 1")
+    return cuts
+
+
+class PretrainConfig(Section):
+    """How an encoder is pre-trained by restoring hidden patches (UMAE; pipelines/umae.py)."""
+
+    size: Literal["base", "small", "tiny"] = Field("base", description="base: ViT-B at 460 px")
+    unm: bool = Field(True, description="hide evenly and add noise; false: hide at random")
+    ccp: bool = Field(True, description="queries, keys and values from 3x3 convolutions")
+    rca: bool = Field(True, description="decoders look at the other magnifications")
+    joint: bool = Field(True, description="four magnifications as one sequence; false: plain MAE")
+    order: Literal["printed", "restored"] = Field(
+        "printed", description="ccp: z' averaged place by place, or put back in order first"
+    )
+    omega: float = Field(0.75, gt=0, lt=1, description="share of patches that is hidden")
+    sigma: float = Field(0.25, ge=0, lt=1, description="share of the rest that noise replaces")
+    missing: Literal["drop", "nearest"] = Field(
+        "drop", description="a specimen without a magnification: left out, or the nearest for it"
+    )
+    epochs: int = Field(200, ge=1, description="passes over the pictures")
+    lr: float = Field(1e-4, gt=0, description="AdamW's learning rate")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW's weight decay")
+    step_epochs: int = Field(40, ge=1, description="epochs between equal drops of lr, to 0")
+    batch_size: int = Field(16, ge=1, description="items a step, four pictures each")
+    augment: bool = Field(True, description="turn pictures by quarters and flip them")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true", description="arithmetic; 16-mixed on a GPU only"
+    )
+
+
 class HeatmapConfig(Section):
     """What `wsikit heatmap` does."""
 
     score: Literal["score", "attention"] = Field("score", description="which column to show")
+    scale: Literal["auto", "raw", "percentile"] = Field(
+        "auto", description="how; auto: attention as percentile in the slide, all else as it is"
+    )
+    stride: int | None = Field(
+        None, ge=8, le=4096, description="store px from one read to the next; null: a patch"
+    )
+    cohort: bool = Field(True, description="whether cohort.html is written, one page a run")
     alpha: float = Field(0.45, gt=0, le=1, description="opacity of the colours")
-    formats: tuple[Literal["png", "geojson"], ...] = Field(
+    colours: Literal["viridis", "cividis", "magma", "inferno", "plasma"] = Field(
+        "viridis", description="from low to high; each is safe for colour-blind readers"
+    )
+    top: int = Field(8, ge=1, le=100, description="patches on each half of the contact sheet")
+    overlay_mpp: float = Field(
+        2.0, ge=0.05, le=1000, description="um per px of the OME-TIFF of slide and colours"
+    )
+    score_pixels: Literal["float32", "uint8"] = Field(
+        "float32", description="numbers in the OME-TIFF of scores; uint8: 0 is no patch"
+    )
+    style: Literal["patches", "contours", "both"] = Field(
+        "patches", description="GeoJSON: a feature a patch, or merged areas above each threshold"
+    )
+    thresholds: Annotated[tuple[float, ...], AfterValidator(_rising)] = Field(
+        (0.2, 0.4, 0.6, 0.8), description="GeoJSON: cuts of the shown score, 0 to 1"
+    )
+    origin: Literal["qupath", "slide"] = Field(
+        "qupath", description="GeoJSON counts from the scanned bounds, as QuPath, or the slide"
+    )
+    regions: tuple[str, ...] = Field((), description="classes that --truth outlines; none: all")
+    html_mpp: float = Field(
+        1.0, ge=0.05, le=1000, description="um per px of the picture in the HTML page"
+    )
+    html_patches: int = Field(
+        500, ge=0, description="patches the HTML page keeps at full size, the highest and lowest"
+    )
+    html_file_mb: float = Field(
+        25, ge=1, le=1000, description="how large one HTML file may be; its picture is made to fit"
+    )
+    formats: tuple[Literal["png", "sheet", "geojson", "ome-tiff", "html", "html-file"], ...] = Field(
         ("png", "geojson"), description="files to write"
     )
 
@@ -245,6 +329,7 @@ class Config(Section):
     tile: TileConfig = TileConfig()
     extract: ExtractConfig = ExtractConfig()
     graph: GraphConfig = GraphConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     train: TrainConfig = TrainConfig()
     heatmap: HeatmapConfig = HeatmapConfig()
 

@@ -30,17 +30,25 @@ def round_half_up(value: float) -> int:
 
 @dataclass(frozen=True)
 class PatchGrid:
-    """Lay a grid of square patches over a slide, from its top left corner.
+    """Lay a grid of patches over a slide, from its top left corner.
 
     Args:
         slide_px: (width, height) of the slide in level-0 pixels.
         scale: level-0 pixels per store pixel along x and y; 1.0 where the slide is not resampled.
-        patch_px: side of a patch in store pixels.
+        patch_px: side of a patch in store pixels; its width where it is not square.
+        patch_height: its height in store pixels; None: a square. Pictures of a collection need
+            not be square; what is tiled always is.
     """
 
     slide_px: Size
     scale: tuple[float, float]
     patch_px: int
+    patch_height: int | None = None
+
+    @property
+    def patch_size(self) -> Size:
+        """Width and height of a patch in store pixels."""
+        return Size(self.patch_px, self.patch_height or self.patch_px)
 
     @property
     def image_px(self) -> Size:
@@ -53,7 +61,7 @@ class PatchGrid:
     @property
     def rows(self) -> int:
         """Number of patch rows, the last one possibly overhanging the slide."""
-        return math.ceil(self.image_px.height / self.patch_px)
+        return math.ceil(self.image_px.height / self.patch_size.height)
 
     @property
     def cols(self) -> int:
@@ -64,14 +72,14 @@ class PatchGrid:
         """Return a patch's top left corner (x, y) in whole level-0 pixels."""
         return (
             round_half_up(col * self.patch_px * self.scale[0]),
-            round_half_up(row * self.patch_px * self.scale[1]),
+            round_half_up(row * self.patch_size.height * self.scale[1]),
         )
 
     def side_l0(self) -> tuple[int, int]:
         """Return a patch's (width, height) in whole level-0 pixels."""
         return (
             round_half_up(self.patch_px * self.scale[0]),
-            round_half_up(self.patch_px * self.scale[1]),
+            round_half_up(self.patch_size.height * self.scale[1]),
         )
 
     def region_l0(self, x_px: int, y_px: int, width_px: int, height_px: int) -> Box:

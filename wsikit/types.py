@@ -6,13 +6,16 @@ its frame and unit: `_l0` level-0 pixels, `_px` pixels of the image at hand, `_u
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 UInt8Image = NDArray[np.uint8]
 """An RGB image, (H, W, 3) uint8."""
+
+PatchPixels = NDArray[Any]
+"""A stored patch: (H, W, 3) uint8 RGB, or (H, W, 1) uint16 grey."""
 
 BoolMask = NDArray[np.bool_]
 """A mask, (H, W) bool."""
@@ -22,6 +25,9 @@ FloatArray = NDArray[np.float32]
 
 ScoreKind = Literal["probability", "attention"]
 """What a patch score means: a class probability, or a share of attention that sums to one."""
+
+ScoreScale = Literal["auto", "raw", "percentile"]
+"""How a patch score is shown: as its kind asks for, as it is, or as its percentile in the slide."""
 
 
 class Size(NamedTuple):

@@ -14,19 +14,29 @@ import torch
 from tests.conformance.encoder_conformance import EncoderConformance
 from wsikit.encoders.backbone import build_backbone, outline
 from wsikit.encoders.encoder import Encoder, build_encoder
+from wsikit.encoders.mammography import MAMMOGRAPHY
 from wsikit.encoders.random_weights import SEED, draw_weights
 from wsikit.encoders.registry import ENCODERS
 from wsikit.encoders.saved import read_encoder, save_encoder
 from wsikit.encoders.spec import EncoderSpec
 
 WHOLE = ("resnet18", "resnet50", "vgg16", "ctranspath")
-LARGE = sorted(set(ENCODERS) - set(WHOLE))
+CONVOLUTIONS = tuple(spec.name for spec in MAMMOGRAPHY)
+"""Each is a network of timm with a change; the suite runs over small ones with those changes."""
+LARGE = sorted(set(ENCODERS) - set(WHOLE) - set(CONVOLUTIONS))
 
 
 class TestWholeEncoders(EncoderConformance):
     @pytest.fixture(
         scope="class",
-        params=[*WHOLE, "timm:test_resnet", "timm:test_vit", "timm:test_convnext"],
+        params=[
+            *WHOLE,
+            "timm:test_resnet",
+            "timm:test_vit",
+            "timm:test_convnext",
+            "cbam:test_resnet",
+            "xception_small",
+        ],
     )
     @classmethod
     def encoder(cls, request: pytest.FixtureRequest) -> Encoder:
@@ -68,15 +78,25 @@ MILLIONS = {
     "ctranspath": 27.5,
     "h-optimus-0": 1134.8,
     "h-optimus-1": 1134.8,
+    "inception_v3": 21.8,
+    "inception_v3_cbam": 21.8 + 0.5,
+    "mobilenet_v2": 2.2,
     "phikon": 85.8,
     "prov-gigapath": 1135.0,
     "resnet18": 11.2,
     "resnet50": 23.5,
+    "resnet50_cbam": 23.5 + 0.5,
     "uni": 303.4,
     "uni2-h": 681.4,
+    "umae-base": 255.8,  # no paper counts it: 12 x 3 x 768 x 768 x 9 of these are convolutions
+    "umae-small": 2.4,
     "vgg16": 134.3,
+    "vgg16_cbam": 134.3,
     "virchow": 631.2,
     "virchow2": 631.2,
+    **dict.fromkeys(("xception", "xception_a"), 20.8),
+    **dict.fromkeys(("xception_b", "xception_c"), 22.5),
+    **{f"xception_small{letter}": 0.2 for letter in ("", "_a", "_b", "_c")},
 }
 """As the papers and pages count them, without a classifier."""
 

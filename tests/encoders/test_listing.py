@@ -26,9 +26,10 @@ def test_every_registered_encoder_is_described() -> None:
     json.dumps(entries)
     for entry in entries:
         assert entry["features"] > 0
-        assert entry["licence"]
         assert len(entry["mean"]) == len(entry["std"]) == 3
-        assert entry["source"].count("/") == 1
+        if entry["source"]:  # else there are no weights to fetch
+            assert entry["licence"]
+            assert entry["source"].count("/") == 1
         assert not entry["at_hand"]
 
 

@@ -11,7 +11,9 @@ import shapely
 from shapely.geometry import box, shape
 
 from wsikit.errors import UsageError
-from wsikit.heatmap.geojson import score_bands, write_geojson
+from wsikit.heatmap import geojson_patches
+from wsikit.heatmap.geojson import write_geojson
+from wsikit.heatmap.geojson_classes import score_bands
 from wsikit.heatmap.scores import PatchScores
 from wsikit.types import ScoreKind, Size
 
@@ -214,6 +216,22 @@ def test_a_hundred_thousand_patches_stay_small(tmp_path: Path):
     assert len(path.read_text("ascii").splitlines()) == 100_002
 
 
+def test_of_many_patches_each_class_states_its_colour_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plain = written(tmp_path / "a.geojson", some_scores())["features"]
+    monkeypatch.setattr(geojson_patches, "MANY", 50)
+    short = written(tmp_path / "b.geojson", some_scores())["features"]
+    seen: dict[str, dict] = {}
+    for a, b in zip(plain, short, strict=True):
+        kind = b["properties"]["classification"]
+        if isinstance(kind, dict):  # QuPath makes the class, and knows it by its name from then on
+            assert seen.setdefault(kind["name"], kind) is kind
+        b["properties"]["classification"] = kind if isinstance(kind, dict) else seen[kind]
+        assert a == b
+    assert len(seen) == 5
+
+
 def test_equal_input_gives_equal_bytes(tmp_path: Path):
     for name in ("a", "b"):
         write_geojson(tmp_path / name, some_scores(), name="tumour")
@@ -234,9 +252,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
 @pytest.mark.parametrize("thresholds", [(0.0,), (1.0,), (0.6, 0.4), (float("nan"),)])
 def test_thresholds_must_rise(thresholds: tuple[float, ...]):
     with pytest.raises(ValueError, match="thresholds must rise"):
-        score_bands("x", thresholds, percentile=False)
+        score_bands(some_scores(3), "x", thresholds)
 
 
 def test_bands_without_a_cut():
-    (band,) = score_bands("tumour", (), percentile=False)
+    (band,) = score_bands(some_scores(3), "tumour", ())
     assert (band.low, band.high) == (0, 1)

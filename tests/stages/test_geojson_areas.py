@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from wsikit.errors import SlideError
-from wsikit.stages import geojson_areas
-from wsikit.stages.geojson_areas import file_digest, read_areas
+from wsikit.stages import area_file
+from wsikit.stages.area_file import file_digest
+from wsikit.stages.geojson_areas import read_geojson as read_areas
 
 RING = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 HOLE = [[2, 2], [4, 2], [4, 4], [2, 4], [2, 2]]
@@ -98,6 +99,31 @@ def test_what_has_no_area_is_counted(tmp_path: Path) -> None:
         "without geometry": 1,
         "empty polygon": 2,
     }
+
+
+def test_tiles_and_cells_were_not_drawn(tmp_path: Path) -> None:
+    kinds = ("tile", "cell", "tile", "annotation", "detection", 3)
+    found = read_areas(written(tmp_path, [feature(POLYGON, {"objectType": k}) for k in kinds]))
+    assert len(found.areas) == 3
+    assert found.passed_over == {"tile": 2, "cell": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "offset"),
+    [
+        ({"offset_l0": [-100, 30]}, (-100, 30)),
+        ({"offset_l0": [0.5, 0]}, (0.5, 0)),
+        ({}, None),
+        ({"offset_l0": [1]}, None),
+        ({"offset_l0": ["1", "2"]}, None),
+        ({"offset_l0": [True, False]}, None),
+        ({"offset_l0": [1e300, 0]}, None),
+        (7, None),
+    ],
+)
+def test_a_file_may_say_by_how_much_it_was_moved(tmp_path: Path, said: Any, offset: Any) -> None:
+    content = {"type": "FeatureCollection", "wsikit": said, "features": []}
+    assert read_areas(written(tmp_path, content)).offset_l0 == offset
 
 
 @pytest.mark.parametrize("content", [[], {"type": "FeatureCollection", "features": []}])
@@ -184,7 +210,7 @@ def test_a_truncated_gzip_is_one_line(tmp_path: Path, cut: int) -> None:
 
 
 def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geojson_areas, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(area_file, "MOST_BYTES", 1 << 20)
     packed = tmp_path / "a.gz"
     packed.write_bytes(gzip.compress(b" " * (5 << 20)))
     with pytest.raises(SlideError, match="more than 1 MB"):

@@ -125,10 +125,10 @@ def test_a_patch_is_encoded_as_zarr_itself_would(tmp_path: Path, name: CodecName
     (chunk,) = (p for p in (tmp_path / "a.zarr" / "c").rglob("*") if p.is_file())
     assert patch_encoder(name, 90, "420")(pixels) == chunk.read_bytes()
     metadata = json.loads((tmp_path / "a.zarr" / "zarr.json").read_bytes())
-    decoded = patch_decoder(metadata["codecs"])(chunk.read_bytes(), 32)
+    decoded = patch_decoder(metadata["codecs"], (32, 32, 3), "uint8")(chunk.read_bytes())
     np.testing.assert_array_equal(decoded, np.asarray(array[:]).transpose(1, 2, 0))
 
 
 def test_an_unknown_chain_is_refused() -> None:
     with pytest.raises(ValueError, match=r"bytes \+ gzip, which is not known"):
-        patch_decoder([{"name": "bytes"}, {"name": "gzip"}])
+        patch_decoder([{"name": "bytes"}, {"name": "gzip"}], (8, 8, 3), "uint8")

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from wsikit.training.metrics.metrics import Interval
 
 
+class Origin(StrEnum):
+    """Where the program that drew the regions counts from."""
+
+    qupath = "qupath"
+    slide = "slide"
+
+
 class PatchScore(StrEnum):
     """Which patch score to measure."""
 
@@ -36,7 +43,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Known regions: DIR/<slide_id>_mask.png or DIR/<slide_id>.geojson.",
+            help="Known regions: DIR/<slide_id>_mask.png, .geojson, or .xml of ASAP.",
         ),
     ] = None,
     store: Annotated[
@@ -44,7 +51,7 @@ def evaluate(
     ] = None,
     region: Annotated[
         list[str] | None,
-        typer.Option(metavar="CLASS", help="Only GeoJSON areas of this class; repeatable."),
+        typer.Option(metavar="CLASS", help="Only drawn areas of this class; repeatable."),
     ] = None,
     truth_class: Annotated[
         str | None,
@@ -56,6 +63,13 @@ def evaluate(
     ] = None,
     score: Annotated[
         PatchScore | None, typer.Option(help="Which patch score to measure. Default: score.")
+    ] = None,
+    origin: Annotated[
+        Origin | None,
+        typer.Option(
+            help="GeoJSON counts from the corner of what was scanned, as QuPath does (default), "
+            "or from the slide's own."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
@@ -81,7 +95,7 @@ def evaluate(
 
       wsikit evaluate run --json
     """
-    rule = _rule(truth, region, truth_class, min_inside, score)
+    rule = _rule(truth, region, truth_class, min_inside, score, origin)
     from wsikit.stages.evaluation.evaluate import run_evaluate
 
     result = run_evaluate(run, other, truth=rule, store=store)
@@ -98,6 +112,7 @@ def _rule(
     truth_class: str | None,
     min_inside: float | None,
     score: PatchScore | None,
+    origin: Origin | None,
 ) -> TruthRule | None:
     """Return what --truth and its companions ask for.
 
@@ -106,7 +121,7 @@ def _rule(
     """
     companions = {
         "--region": region, "--truth-class": truth_class, "--min-inside": min_inside,
-        "--score": score,
+        "--score": score, "--origin": origin,
     }  # fmt: skip
     given = [name for name, value in companions.items() if value not in (None, [])]
     if truth is None:
@@ -123,6 +138,7 @@ def _rule(
         least=POSITIVE_SHARE if min_inside is None else min_inside,
         shows=truth_class,
         column=(score or PatchScore.score).value,
+        origin=(origin or Origin.qupath).value,
     )
 
 

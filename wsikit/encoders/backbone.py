@@ -9,12 +9,22 @@ import torch
 from timm.layers.mlp import SwiGLUPacked
 from torch import Tensor, nn
 
+from wsikit.encoders.cbam import CbamPooled
 from wsikit.encoders.conv_stem import ConvStem
+from wsikit.encoders.own_networks import OWN_NETWORKS
 from wsikit.encoders.pooling import AttentionPooled, ClassAndMean
 from wsikit.encoders.spec import EncoderSpec
+from wsikit.encoders.umae.cross_convolution import CrossConvolution
+from wsikit.encoders.umae.embed import SinCosEmbed
+from wsikit.encoders.umae.sizes import CROSS_CONVOLUTION, SIN_COS_EMBED
 from wsikit.errors import WeightsError
 
-LAYERS: dict[str, Any] = {"SwiGLUPacked": SwiGLUPacked, "ConvStem": ConvStem}
+LAYERS: dict[str, Any] = {
+    "SwiGLUPacked": SwiGLUPacked,
+    "ConvStem": ConvStem,
+    CROSS_CONVOLUTION: CrossConvolution,
+    SIN_COS_EMBED: SinCosEmbed,
+}
 """Layers that an argument names; timm itself knows activations and norms by name."""
 
 ARGUMENTS = frozenset(
@@ -63,18 +73,27 @@ def build_backbone(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone: nn.Module = timm.create_model(
-            spec.timm_name,
-            pretrained=state is not None,
-            num_classes=0,
-            pretrained_cfg_overlay={"state_dict": state},
-            **{key: LAYERS.get(str(value), value) for key, value in spec.arguments},
-        )
+        backbone = _trunk(spec, state)
         if spec.pooling == "class+mean":
             return ClassAndMean(backbone)
         if spec.pooling == "attention":
             return AttentionPooled(backbone, spec.features or ATTENTION_FEATURES)
+        if spec.pooling == "cbam":
+            return CbamPooled(backbone, spec.input_px)
         return backbone
+
+
+def _trunk(spec: EncoderSpec, state: dict[str, Tensor] | None) -> nn.Module:
+    if spec.timm_name in OWN_NETWORKS:
+        return OWN_NETWORKS[spec.timm_name]()
+    trunk: nn.Module = timm.create_model(
+        spec.timm_name,
+        pretrained=state is not None,
+        num_classes=0,
+        pretrained_cfg_overlay={"state_dict": state},
+        **{key: LAYERS.get(str(value), value) for key, value in spec.arguments},
+    )
+    return trunk
 
 
 def without_memory(spec: EncoderSpec) -> nn.Module:
@@ -102,7 +121,8 @@ def outline(spec: EncoderSpec, source: str) -> tuple[nn.Module, int]:
     problem = _argument_problem(spec)
     if problem:
         raise WeightsError(f"{source}: {problem}", fix)
-    if not timm.is_model(spec.timm_name.partition(".")[0]):
+    known = spec.timm_name in OWN_NETWORKS or timm.is_model(spec.timm_name.partition(".")[0])
+    if not known:
         raise WeightsError(f"{source}: timm has no backbone '{spec.timm_name}'", fix)
     try:
         with torch.device("meta"), torch.inference_mode():

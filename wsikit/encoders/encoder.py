@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from wsikit.encoders.backbone import build_backbone, classifier_layers, outline
+from wsikit.encoders.cbam import CbamPooled
 from wsikit.encoders.hub import hub_file
 from wsikit.encoders.network import Encoder, encoder_id
+from wsikit.encoders.own_networks import OWN_NETWORKS
 from wsikit.encoders.random_weights import SEED, draw_weights
 from wsikit.encoders.registry import FILE_PREFIX, HUB_PREFIX, encoder_path, encoder_spec
 from wsikit.encoders.saved import read_encoder
@@ -93,16 +95,31 @@ def _loaded_backbone(spec: EncoderSpec, state: dict[str, Tensor], source: str) -
 
     A file whose names are older than the code goes through timm's own conversion.
     """
+    if spec.pooling == "cbam" and not any(name.startswith(CbamPooled.NEW) for name in state):
+        whole = build_backbone(spec, SEED)  # CBAM is new; the network below it is the file's
+        whole.trunk = _loaded_backbone(replace(spec, pooling="timm"), state, source)
+        return whole
     backbone = build_backbone(spec, SEED)
     try:
-        load_state(backbone, own_names(state, spec), classifier_layers(backbone), source)
+        given = _with_new_layers(backbone, own_names(state, spec))
+        load_state(backbone, given, classifier_layers(backbone), source)
     except OtherNetworkError as error:
-        converted = _converted_backbone(spec, state) if spec.pooling == "timm" else None
+        ours = spec.pooling != "timm" or spec.timm_name in OWN_NETWORKS
+        converted = None if ours else _converted_backbone(spec, state)
         if converted is None:
             raise error
         check_finite(converted, source)
         return converted
     return backbone
+
+
+def _with_new_layers(backbone: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Add the layers that no published file has, as they start, where the file has none of them."""
+    new: tuple[str, ...] = getattr(backbone, "NEW", ())
+    if not new or any(name.startswith(new) for name in state):
+        return state
+    own = backbone.state_dict()
+    return state | {name: tensor for name, tensor in own.items() if name.startswith(new)}
 
 
 def _converted_backbone(spec: EncoderSpec, state: dict[str, Tensor]) -> nn.Module | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wsikit.encoders.hub import cached_file
+from wsikit.encoders.mammography import CBAM_PREFIX
 from wsikit.encoders.registry import (
     ENCODERS,
     FILE_PREFIX,
@@ -18,6 +19,7 @@ from wsikit.encoders.spec import EncoderSpec
 
 FORMS = {
     f"{TIMM_PREFIX}NAME": "any backbone of timm",
+    f"{CBAM_PREFIX}NAME": "a convolutional one with CBAM on its last map",
     f"{HUB_PREFIX}OWNER/NAME": "any timm backbone on the Hugging Face hub",
     f"{FILE_PREFIX}PATH": "an encoder that a run saved, the run's folder, or a weights file",
 }

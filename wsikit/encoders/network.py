@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wsikit.encoders.own_networks import OWN_NETWORKS
 from wsikit.encoders.registry import id_prefix
 from wsikit.encoders.spec import EncoderSpec
 from wsikit.errors import WeightsError
@@ -88,6 +89,8 @@ def encoder_id(encoder: Encoder) -> str:
     facts: tuple[object, ...] = (PREPROCESSING, spec.input_px, spec.mean, spec.std)
     if spec.arguments or spec.pooling != "timm":
         facts = (*facts, spec.arguments, spec.pooling)
+    if spec.timm_name in OWN_NETWORKS:  # two of them have the same tensors and use them otherwise
+        facts = (*facts, spec.timm_name)
     digest.update(repr(facts).encode())
     for name, tensor in sorted(encoder.backbone.state_dict().items()):
         digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())

@@ -9,9 +9,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from wsikit.encoders.mammography import CBAM_PREFIX, MAMMOGRAPHY
 from wsikit.encoders.pathology import PATHOLOGY
 from wsikit.encoders.saved_header import SAVED_FILE, file_name, saved_spec
 from wsikit.encoders.spec import EncoderSpec, three
+from wsikit.encoders.umae.sizes import UMAE_ENCODERS
 from wsikit.errors import ConfigError, nearest
 from wsikit.registry import Registry
 
@@ -31,7 +33,9 @@ for _spec in (
     EncoderSpec("resnet50", "resnet50.a1_in1k", "apache-2.0", 2048, hub="timm/resnet50.a1_in1k"),
     # timm's VGG without its classifier ends after the second fully connected layer and its ReLU.
     EncoderSpec("vgg16", "vgg16.tv_in1k", "bsd-3-clause", 4096, hub="timm/vgg16.tv_in1k"),
+    *MAMMOGRAPHY,
     *PATHOLOGY,
+    *UMAE_ENCODERS,
 ):
     ENCODERS.register(_spec.name)(_spec)
 
@@ -40,8 +44,9 @@ def encoder_spec(name: str) -> EncoderSpec:
     """Return the encoder called `name`.
 
     Args:
-        name: a name in `ENCODERS`; or `timm:` and the name of any timm backbone; or `hf-hub:` and
-            the repository of one; or `file:` and an encoder saved by a run, the run's folder, or
+        name: a name in `ENCODERS`; or `timm:` and the name of any timm backbone; or `cbam:` and the
+            name of a convolutional one, with CBAM on its last map; or `hf-hub:` and the repository
+            of one; or `file:` and an encoder saved by a run, the run's folder, or
             a file of tensors that only one of `ENCODERS` has.
 
     Raises:
@@ -50,6 +55,9 @@ def encoder_spec(name: str) -> EncoderSpec:
     """
     if name.startswith(TIMM_PREFIX):
         return _timm_spec(name)
+    if name.startswith(CBAM_PREFIX):
+        without = _timm_spec(name.replace(CBAM_PREFIX, TIMM_PREFIX, 1))
+        return replace(without, name=name, pooling="cbam")
     if name.startswith(HUB_PREFIX):
         return _hub_spec(name)
     if name.startswith(FILE_PREFIX):

@@ -16,8 +16,8 @@ LARGEST_PX = 4096
 Argument = bool | int | float | str | tuple[int, ...]
 """A value that a network's constructor takes and that JSON can hold."""
 
-Pooling = Literal["timm", "class+mean", "attention"]
-"""How patches' tokens become one vector; `wsikit.encoders.pooling` has the networks."""
+Pooling = Literal["timm", "class+mean", "attention", "cbam"]
+"""How tokens or maps become one vector; `wsikit.encoders.pooling` and `.cbam` have the networks."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class EncoderSpec:
 
     Attributes:
         name: the name a user writes; of an encoder from a file, the file's or run's own name.
-        timm_name: timm's model name, with the tag of its weights where timm knows them.
+        timm_name: timm's model name, with the tag of its weights where timm knows them; or a name
+            in `wsikit.encoders.own_networks`.
         licence: licence of the published weights, as their owner states it; empty where unknown.
         features: width of a feature vector; None where only building the network tells.
         input_px: side in pixels of the square picture the network sees.
@@ -34,7 +35,8 @@ class EncoderSpec:
         std: of R, G and B on a scale of 0 to 1, by which it is then divided.
         arguments: what timm is told beside the name; a layer by its name.
         pooling: `timm` as timm does it without a classifier; `class+mean` the class token beside
-            the mean of the patch tokens; `attention` a query that attends to all tokens.
+            the mean of the patch tokens; `attention` a query that attends to all tokens; `cbam`
+            CBAM on the last map, and then as timm does it.
         hub: repository of the published weights on the Hugging Face hub; empty where there is none.
         hub_files: the files there that may hold them, the first one preferred.
         published: what an encoder's id calls these weights.

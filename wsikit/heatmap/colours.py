@@ -17,6 +17,11 @@ Stained tissue holds no green and no yellow, so middle and high scores stand out
 slide cividis turned middle scores into the grey of pale stroma, and inferno's low end hid nuclei.
 """
 
+HEAT_MAPS: tuple[str, ...] = ("viridis", "cividis", "magma", "inferno", "plasma")
+"""What may be chosen: lightness rises evenly from the lowest score to the highest, so that order
+is seen by every reader, and on a grey print.
+"""
+
 OKABE_ITO: tuple[tuple[int, int, int], ...] = (
     (230, 159, 0),
     (86, 180, 233),
@@ -39,14 +44,15 @@ def heat_lut(name: str = HEAT_MAP) -> UInt8Image:
     return lut
 
 
-def heat(values: NDArray[np.floating]) -> UInt8Image:
+def heat(values: NDArray[np.floating], name: str = HEAT_MAP) -> UInt8Image:
     """Colour values.
 
     Args:
         values: floats in 0..1, any shape.
+        name: one of `HEAT_MAPS`.
 
     Returns:
         uint8 RGB, the same shape with a last axis of 3.
     """
     steps = np.clip(np.rint(values * 255), 0, 255).astype(np.uint8)
-    return np.asarray(heat_lut()[steps], np.uint8)
+    return np.asarray(heat_lut(name)[steps], np.uint8)

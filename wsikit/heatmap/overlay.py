@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsikit.heatmap.colours import heat_lut
+from wsikit.heatmap.colours import HEAT_MAP, heat_lut
 from wsikit.heatmap.paint import blend, mix, score_map
 from wsikit.heatmap.scores import PatchScores
 from wsikit.heatmap.sheet import FONT, Sheet, TruthOutline, clean, count_words, fit_panel, shorten
@@ -22,7 +22,9 @@ def draw_overlay(
     path: Path,
     *,
     alpha: float = 0.45,
+    colours: str = HEAT_MAP,
     truth: TruthOutline | None = None,
+    mpp_known: bool = True,
 ) -> None:
     """Write a heatmap as PNG, ready to be looked at.
 
@@ -34,7 +36,9 @@ def draw_overlay(
         title: first line of the sheet.
         path: the PNG to write.
         alpha: share of the colour over the tissue, 0..1.
+        colours: one of `HEAT_MAPS`.
         truth: a known region to outline.
+        mpp_known: draw a scale bar; without one `mpp` only says how x and y relate.
 
     Raises:
         UsageError: the file cannot be written.
@@ -42,26 +46,27 @@ def draw_overlay(
     panel = fit_panel(thumbnail, thumbnail_scale, mpp)
     sheet = Sheet(panel, title)
     sheet.picture(0, panel.image, "tissue")
-    painted = blend(panel.image, panel.scale, scores, alpha)
+    painted = blend(panel.image, panel.scale, scores, alpha, colours)
     right = sheet.picture(1, painted, "tissue with patch scores")
     words = f"{count_words(len(scores.values), 'patch')} scored; uncoloured: not scored"
     if truth is not None:
         found = sheet.outline(right, truth)
         label = clean(truth.label)
         words += f"; black line: {label}" if found else f"; no {label} in this slide"
-    sheet.scale_bar()
+    if mpp_known:
+        sheet.scale_bar()
     sheet.caption(words)
-    _colour_bar(sheet, scores, alpha)
+    _colour_bar(sheet, scores, alpha, colours)
     sheet.save(path)
 
 
-def _colour_bar(sheet: Sheet, scores: PatchScores, alpha: float) -> None:
+def _colour_bar(sheet: Sheet, scores: PatchScores, alpha: float, colours: str) -> None:
     """Draw the colours as they look over this slide's tissue, from low at the foot to high."""
     x, y, height = sheet.legend_box()
     _, scored = score_map(sheet.panel.image.shape[:2], sheet.panel.scale, scores)
     tissue = np.full(3, 255.0) if not scored.any() else sheet.panel.image[scored].mean(axis=0)
     under = np.broadcast_to(np.rint(tissue).astype(np.uint8), (256, 3))
-    gradient = mix(np.ascontiguousarray(under), heat_lut(), alpha)[:, None, :]
+    gradient = mix(np.ascontiguousarray(under), heat_lut(colours), alpha)[:, None, :]
     height = min(height, 420)
     axes = sheet.axes(x, y, 26, height)
     axes.imshow(gradient, extent=(0, 1, 0, 1), aspect="auto", origin="lower")
@@ -69,7 +74,7 @@ def _colour_bar(sheet: Sheet, scores: PatchScores, alpha: float) -> None:
     axes.yaxis.tick_right()
     axes.yaxis.set_label_position("right")
     ticks = np.linspace(0, 1, 6)
-    percent = scores.kind == "attention"
+    percent = scores.by_percentile
     axes.set_yticks(ticks, [f"{t * 100:.0f}" if percent else f"{t:.1f}" for t in ticks])
     axes.tick_params(labelsize=9, labelfontfamily=FONT, color="#1a1a1a", labelcolor="#1a1a1a")
     words = shorten(clean(scores.shown_meaning), height / 8.5)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from wsikit.heatmap.colours import OKABE_ITO, heat
+from wsikit.compiled import compiled
+from wsikit.heatmap.colours import HEAT_MAP, OKABE_ITO, heat_lut
 from wsikit.heatmap.scores import PatchScores
 from wsikit.types import Size, UInt8Image
 
@@ -15,6 +16,7 @@ def blend(
     scale: tuple[float, float],
     scores: PatchScores,
     alpha: float = 0.45,
+    colours: str = HEAT_MAP,
 ) -> UInt8Image:
     """Lay the colour of each patch's score over a thumbnail.
 
@@ -26,14 +28,52 @@ def blend(
         scale: level-0 px per thumbnail px along x and y.
         scores: the patches of the same slide.
         alpha: share of the colour, 0 (tissue only) to 1 (colour only).
+        colours: one of `HEAT_MAPS`.
 
     Returns:
         (h, w, 3) uint8.
     """
-    shown, scored = score_map(thumbnail.shape[:2], scale, scores)
-    out = thumbnail.copy()
-    out[scored] = mix(thumbnail[scored], heat(shown[scored]), alpha)
+    return paint(thumbnail, *score_map(thumbnail.shape[:2], scale, scores), alpha, colours)
+
+
+def paint(
+    image: UInt8Image,
+    shown: NDArray[np.float64],
+    scored: NDArray[np.bool_],
+    alpha: float,
+    colours: str = HEAT_MAP,
+) -> UInt8Image:
+    """Lay colours over the pixels that have a score; the others are returned as they came.
+
+    Args:
+        image: (h, w, 3) uint8.
+        shown: (h, w) in 0..1.
+        scored: (h, w), which pixels have one.
+        alpha: share of the colour, 0..1.
+        colours: one of `HEAT_MAPS`.
+    """
+    out = image.copy()
+    over = heat_lut(colours).astype(np.float32) * np.float32(alpha)
+    _mix_where(out, shown, scored, over, np.float32(1 - alpha))
     return out
+
+
+@compiled
+def _mix_where(
+    image: UInt8Image,
+    shown: NDArray[np.float64],
+    scored: NDArray[np.bool_],
+    over: NDArray[np.float32],
+    keep: np.float32,
+) -> None:
+    """Blend in place, as `mix` does; an overlay of a whole slide has 10^8 pixels and more."""
+    for y in range(image.shape[0]):
+        for x in range(image.shape[1]):
+            if scored[y, x]:
+                step = int(min(max(np.rint(shown[y, x] * 255), 0), 255))
+                for c in range(3):
+                    mixed = np.float32(image[y, x, c]) * keep + over[step, c]
+                    image[y, x, c] = np.uint8(np.floor(mixed + np.float32(0.5)))
 
 
 def score_map(
@@ -49,10 +89,30 @@ def score_map(
     Returns:
         (h, w) float64 in 0..1, zero where nothing was scored, and (h, w) bool.
     """
-    count = _sum_over_patches(shape, scale, scores.xy_l0, scores.side_l0, None)
-    total = _sum_over_patches(
-        shape, scale, scores.xy_l0, scores.side_l0, scores.shown.astype(np.float64)
-    )
+    return value_map(shape, scale, scores.xy_l0, scores.side_l0, scores.shown)
+
+
+def value_map(
+    shape: tuple[int, ...],
+    scale: tuple[float, float],
+    xy_l0: NDArray[np.integer] | NDArray[np.floating],
+    side_l0: Size,
+    values: NDArray[np.floating],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the mean value of the patches that each pixel's centre lies in, and where any is.
+
+    Args:
+        shape: (h, w) of a picture.
+        scale: level-0 px per pixel along x and y.
+        xy_l0: (N, 2) top left corners, x and y in level-0 px from the picture's own corner.
+        side_l0: width and height of a patch in level-0 px.
+        values: (N,).
+
+    Returns:
+        (h, w) float64, zero where no patch is, and (h, w) bool.
+    """
+    count = _sum_over_patches(shape, scale, xy_l0, side_l0, None)
+    total = _sum_over_patches(shape, scale, xy_l0, side_l0, values.astype(np.float64))
     scored = count > 0.5
     return np.divide(total, count, out=np.zeros(count.shape), where=scored), scored
 
@@ -104,7 +164,7 @@ def mix(under: UInt8Image, over: UInt8Image, alpha: float) -> UInt8Image:
 def _sum_over_patches(
     shape: tuple[int, ...],
     scale: tuple[float, float],
-    xy_l0: NDArray[np.int32],
+    xy_l0: NDArray[np.integer] | NDArray[np.floating],
     side_l0: Size,
     weights: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
@@ -125,7 +185,7 @@ def _sum_over_patches(
 
 
 def _pixels(
-    start_l0: NDArray[np.int32], side_l0: int, scale: float, limit: int
+    start_l0: NDArray[np.integer] | NDArray[np.floating], side_l0: int, scale: float, limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the half-open range of pixels whose centres lie in `[start, start + side)`."""
     first = np.ceil(start_l0 / scale - 0.5).astype(np.int64)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from wsikit.errors import WsikitError
-from wsikit.types import FloatArray, ScoreKind, Size
+from wsikit.types import FloatArray, ScoreKind, ScoreScale, Size
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,11 @@ class PatchScores:
         side_l0: width and height of a patch in level-0 px.
         values: (N,) float32, finite; in 0..1 for a probability, at least 0 for attention.
         meaning: what the number says, as a reader should see it ("probability of tumour").
-        kind: how it is shown: a probability as it is, attention as its percentile in the slide.
+        kind: what it is; what `scale` does not decide follows from it.
+        scale: how it is shown. `auto`: a probability as it is, attention as its percentile in the
+            slide. `raw`: as it is, attention as a share of the slide's highest. `percentile`: as
+            its percentile in the slide, whatever it is.
+        detail: how the numbers came about, where they are not one a patch; empty otherwise.
 
     Raises:
         ValueError: the arrays do not belong together.
@@ -33,6 +37,8 @@ class PatchScores:
     values: FloatArray
     meaning: str
     kind: ScoreKind
+    scale: ScoreScale = "auto"
+    detail: str = ""
 
     def __post_init__(self) -> None:
         count = len(self.values)
@@ -74,15 +80,27 @@ class PatchScores:
         """What a colour stands for: (N,) float32 in 0..1.
 
         Attention sums to one over the slide, so its size depends on how many patches there are;
-        only its order can be compared by eye. It is shown as percentile / 100.
+        only its order can be compared by eye. Unless `scale` says otherwise it is shown as
+        percentile / 100.
         """
-        if self.kind == "attention":
+        if self.by_percentile:
             return self.percentile / np.float32(100)
+        if self.kind == "attention":
+            top = self.values.max(initial=0)
+            return np.asarray(self.values / (top or 1), np.float32)
         return np.clip(self.values, 0, 1).astype(np.float32)
+
+    @property
+    def by_percentile(self) -> bool:
+        """Whether a colour stands for a percentile within the slide."""
+        return self.scale == "percentile" or (self.scale == "auto" and self.kind == "attention")
 
     @property
     def shown_meaning(self) -> str:
         """Say what a colour stands for, in words."""
+        detail = f" ({self.detail})" if self.detail else ""
+        if self.by_percentile:
+            return f"{self.meaning}: percentile within this slide{detail}"
         if self.kind == "attention":
-            return f"{self.meaning}: percentile within this slide"
-        return self.meaning
+            return f"{self.meaning}: share of the highest in this slide{detail}"
+        return f"{self.meaning}{detail}"

@@ -30,6 +30,8 @@ PANEL_PX = 1000
 
 DPI = 100
 MARGIN, GAP, TITLE, HEADING, FOOT, LEGEND = 28, 36, 48, 30, 78, 190
+INK = "#1a1a1a"
+
 MIN_SLOT = 420
 """A narrow slide still leaves this much width for the words under and over it."""
 
@@ -113,26 +115,24 @@ def panel_box(panel: Panel, index: int) -> tuple[int, int, int, int]:
     return (left, top, *panel.size)
 
 
-class Sheet:
-    """Draw on a canvas measured in pixels from its top left corner, without pyplot's global state.
+class Canvas:
+    """Draw on a page measured in pixels from its top left corner, without pyplot's global state.
 
     Args:
-        panel: the slide's bare tissue; the sheet is made to fit two pictures of its size.
+        size: width and height of the page.
         title: first line, cut in the middle where it is too long.
     """
 
-    def __init__(self, panel: Panel, title: str) -> None:
-        self.panel = panel
-        left, top, width, height = panel_box(panel, 1)
-        self.size = Size(left + max(width, MIN_SLOT) + LEGEND, max(top + height + FOOT, MIN_HEIGHT))
+    def __init__(self, size: Size, title: str) -> None:
+        self.size = size
         self.figure = Figure(
-            figsize=(self.size.width / DPI, self.size.height / DPI), dpi=DPI, facecolor="white"
+            figsize=(size.width / DPI, size.height / DPI), dpi=DPI, facecolor="white"
         )
-        words = shorten(clean(title), (self.size.width - 2 * MARGIN) / 12.5)
+        words = shorten(clean(title), (size.width - 2 * MARGIN) / 12.5)
         self.text(MARGIN, 30, words, size=13, weight="bold")
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Return axes that take up exactly these pixels of the sheet."""
+        """Return axes that take up exactly these pixels of the page."""
         across, down = self.size
         return self.figure.add_axes(
             (left / across, 1 - (top + height) / down, width / across, height / down)
@@ -149,33 +149,69 @@ class Sheet:
             fontsize=size,
             fontweight=weight,
             fontfamily=FONT,
-            color="#1a1a1a",
+            color=INK,
             parse_math=False,
+        )
+
+    def image(self, image: UInt8Image, left: float, top: float) -> Axes:
+        """Place a picture, one image pixel a page pixel."""
+        height, width = image.shape[:2]
+        axes = self.axes(left, top, width, height)
+        axes.imshow(image, extent=(0, width, height, 0), aspect="auto", interpolation="none")
+        axes.set_axis_off()
+        return axes
+
+    def bar(self, left: float, top: float, room_px: float, um_per_px: float) -> None:
+        """Draw a scale bar of a round length, at most `room_px` long, with its words below."""
+        length_um = round_length(room_px * um_per_px)
+        axes = self.axes(left, top, length_um / um_per_px, 6)
+        axes.set_facecolor(INK)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        self.text(left, top + 26, length_words(length_um))
+
+    def caption(self, words: str) -> None:
+        """Write the last line of the page."""
+        self.text(MARGIN, self.size.height - 12, words, size=9)
+
+    def save(self, path: Path) -> None:
+        """Write the page as PNG, without a time or a program's name: equal pages, equal files.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        raw = io.BytesIO()
+        self.figure.savefig(raw, format="rgba", dpi=DPI)
+        picture = Image.frombytes("RGBA", self.size, raw.getvalue()).convert("RGB")
+        with whole_file(path) as temporary:
+            picture.save(temporary, format="PNG")
+
+
+class Sheet(Canvas):
+    """Show a slide twice: bare, and with something painted on it.
+
+    Args:
+        panel: the slide's bare tissue; the sheet is made to fit two pictures of its size.
+        title: first line, cut in the middle where it is too long.
+    """
+
+    def __init__(self, panel: Panel, title: str) -> None:
+        self.panel = panel
+        left, top, width, height = panel_box(panel, 1)
+        super().__init__(
+            Size(left + max(width, MIN_SLOT) + LEGEND, max(top + height + FOOT, MIN_HEIGHT)), title
         )
 
     def picture(self, index: int, image: UInt8Image, heading: str) -> Axes:
         """Place picture 0 or 1, one image pixel a sheet pixel, under its heading."""
-        left, top, width, height = panel_box(self.panel, index)
-        axes = self.axes(left, top, width, height)
-        axes.imshow(image, extent=(0, width, height, 0), aspect="auto", interpolation="none")
-        axes.set_axis_off()
+        left, top, *_ = panel_box(self.panel, index)
         self.text(left, top - 10, heading)
-        return axes
+        return self.image(image, left, top)
 
     def scale_bar(self) -> None:
         """Draw a bar of a round length under the last picture; it holds for both."""
         left, top, width, height = panel_box(self.panel, 1 if self.panel.stacked else 0)
-        length_um = round_length(max(width, 160) * self.panel.um_per_px / 4)
-        pixels = length_um / self.panel.um_per_px
-        axes = self.axes(left, top + height + 14, pixels, 6)
-        axes.set_facecolor("#1a1a1a")
-        axes.set_xticks([])
-        axes.set_yticks([])
-        self.text(left, top + height + 40, length_words(length_um))
-
-    def caption(self, words: str) -> None:
-        """Write the last line of the sheet."""
-        self.text(MARGIN, self.size.height - 12, words, size=9)
+        self.bar(left, top + height + 14, max(width, 160) / 4, self.panel.um_per_px)
 
     def legend_box(self) -> tuple[int, int, int]:
         """Return where the legend beside picture 1 starts and how high it may be: x, y, height.
@@ -206,18 +242,6 @@ class Sheet:
         axes.set_xlim(0, width)
         axes.set_ylim(height, 0)
         return True
-
-    def save(self, path: Path) -> None:
-        """Write the sheet as PNG, without a time or a program's name: equal sheets, equal files.
-
-        Raises:
-            UsageError: the file cannot be written.
-        """
-        raw = io.BytesIO()
-        self.figure.savefig(raw, format="rgba", dpi=DPI)
-        picture = Image.frombytes("RGBA", self.size, raw.getvalue()).convert("RGB")
-        with whole_file(path) as temporary:
-            picture.save(temporary, format="PNG")
 
 
 def round_length(at_most_um: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class PatchMethod:
         encoder: name of the network to train, where the user does not say.
         epochs: at most so many, where the user does not say.
         patience: epochs without a better validation loss, where the user does not say.
+        settings: keys of `train` and, below `patch`, of `train.patch`, with the values the method
+            was published with; they hold where the user says nothing.
         note: for the report: what was trained, and how a slide's probability comes about.
     """
 
@@ -40,6 +42,7 @@ class PatchMethod:
     encoder: str = "vgg16"
     epochs: int = 100
     patience: int = 100
+    settings: Mapping[str, Any] = field(default_factory=dict)
     note: str = (
         "This run trained an encoder. A slide's probability is the mean over its patches, each of"
         " which was taught its slide's label."

@@ -74,7 +74,7 @@ def read_cohort(path: Path) -> pd.DataFrame:
     Raises:
         CohortError: unreadable, empty, a needed column is missing, an id is unusable or repeated.
     """
-    table = _read_rows(path)
+    table = read_rows(path)
     if "slide" not in table and "slide_id" not in table:
         hints = get_close_matches("slide", [str(c) for c in table.columns], n=1)
         hint = f" (is '{hints[0]}' meant?)" if hints else ""
@@ -97,7 +97,7 @@ def read_cohort(path: Path) -> pd.DataFrame:
     return table
 
 
-def _read_rows(path: Path) -> pd.DataFrame:
+def read_rows(path: Path) -> pd.DataFrame:
     """Read a CSV as text, every row as long as the header."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,16 +1,14 @@
 """Read drawn areas from a GeoJSON file, as QuPath and other viewers export them.
 
 A file is a FeatureCollection, one Feature, one geometry, or a list of these. Polygons and
-MultiPolygons count, holes and classes included; points and lines have no area and are counted as
-passed over. Nothing in the file is trusted: its size is bounded and every fault is one line.
+MultiPolygons count, holes and classes included. Points and lines have no area, QuPath's tiles and
+cells were not drawn: they are counted as passed over. Nothing in the file is trusted: its size is
+bounded and every fault is one line.
 """
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import json
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,91 +18,41 @@ from typing import Any, NoReturn
 import numpy as np
 
 from wsikit.errors import SlideError
-from wsikit.tissue.outlines import Ring, check_tangle, clean_area
+from wsikit.stages.area_file import Area, AreaFile, read_text, refuse_tangle, text_digest
+from wsikit.tissue.outlines import FARTHEST, Ring, clean_area
 
-MOST_BYTES = 64 << 20
-"""A file may hold this much text; the drawn areas of a slide take a thousandth of it."""
+NOT_DRAWN = ("tile", "cell")
+"""QuPath's `objectType` of what programs make in great number; nobody drew it as a region."""
 
 EXPORT = "export the annotations again as GeoJSON"
 
 
-@dataclass(frozen=True)
-class Area:
-    """One drawn area.
-
-    Attributes:
-        shape: a valid shapely Polygon or MultiPolygon, level-0 px, not empty.
-        name: its class as QuPath writes it (`Tumor`, `Tumor: Positive`); empty where it has none.
-    """
-
-    shape: Any
-    name: str
-
-
-@dataclass(frozen=True)
-class AreaFile:
-    """What a file holds.
-
-    Attributes:
-        areas: its areas, in the file's order.
-        passed_over: what has no area, by GeoJSON type.
-        digest: SHA-256 (hex) of the text; a gzipped file has that of what it unpacks to.
-    """
-
-    areas: tuple[Area, ...]
-    passed_over: Mapping[str, int]
-    digest: str
-
-    def names(self) -> list[str]:
-        """List the classes that occur, sorted."""
-        return sorted({area.name for area in self.areas if area.name})
-
-
-def file_digest(path: Path) -> str:
-    """Return the digest of a file's text without reading areas from it.
-
-    Raises:
-        SlideError: the file cannot be read or is too large.
-    """
-    return hashlib.sha256(_text(path)).hexdigest()
-
-
-def read_areas(path: Path) -> AreaFile:
+def read_geojson(path: Path) -> AreaFile:
     """Read every area of a GeoJSON file.
 
     Raises:
         SlideError: it cannot be read, is no GeoJSON, or holds a coordinate that is no number.
     """
-    text = _text(path)
+    text = read_text(path)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
         raise SlideError(f"{path}: not GeoJSON (no valid JSON text)", EXPORT) from None
     reader = _Reader(path)
     areas = tuple(reader.read(content))
-    try:
-        check_tangle([area.shape for area in areas])
-    except ValueError as error:
-        raise SlideError(f"{path}: {error}", "simplify the outlines") from None
-    return AreaFile(areas, dict(reader.passed_over), hashlib.sha256(text).hexdigest())
+    refuse_tangle(path, areas)
+    return AreaFile(areas, dict(reader.passed_over), text_digest(text), _own_offset(content))
 
 
-def _text(path: Path) -> bytes:
-    """Read a file, unpacking gzip, and never more than `MOST_BYTES` of either."""
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            text = (gzip.GzipFile(fileobj=file) if packed else file).read(MOST_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or "damaged"
-        raise SlideError(f"{path}: cannot be read ({reason})", "check the file") from error
-    if len(text) > MOST_BYTES:
-        raise SlideError(
-            f"{path}: more than {MOST_BYTES >> 20} MB of GeoJSON",
-            "export only the regions, without cells and measurements",
-        )
-    return text
+def _own_offset(content: Any) -> tuple[float, float] | None:
+    """Return by how much the file says that its coordinates were moved, as wsikit's own do."""
+    said = content.get("wsikit") if isinstance(content, dict) else None
+    offset = said.get("offset_l0") if isinstance(said, dict) else None
+    if not isinstance(offset, list) or len(offset) != 2:
+        return None
+    if not all(type(part) in (int, float) and abs(part) <= FARTHEST for part in offset):
+        return None
+    return (float(offset[0]), float(offset[1]))
 
 
 @dataclass
@@ -139,6 +87,8 @@ class _Reader:
             yield from self._geometry(content, "")
         elif content.get("geometry") is None:
             self.passed_over["without geometry"] += 1
+        elif (made := _object_type(content.get("properties"))) in NOT_DRAWN:
+            self.passed_over[made] += 1
         else:
             yield from self._geometry(content["geometry"], _class_name(content.get("properties")))
 
@@ -203,6 +153,12 @@ def _ring(points: Any) -> Ring:
     if array.ndim != 2 or array.shape[1] < 2 or array.dtype.kind not in "iuf":
         raise ValueError("a ring is no list of points with two numbers each")
     return array[:, :2].astype(np.float64)
+
+
+def _object_type(properties: Any) -> str:
+    """Return what kind of QuPath object a feature is; empty where it does not say."""
+    found = properties.get("objectType") if isinstance(properties, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _class_name(properties: Any) -> str:

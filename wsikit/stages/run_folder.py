@@ -61,6 +61,7 @@ class RunFolder:
         self.path = path
         self.splits_csv = path / "split.csv"
         self.predictions_csv = path / "predictions.csv"
+        self.failures_json = path / "prediction_failures.json"
         self.metrics_json = path / "metrics.json"
         self.patch_metrics_json = path / "patch_metrics.json"
         self.encoder = path / "encoder.safetensors"
@@ -94,11 +95,12 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove an earlier run's files, and nothing else that lies in the folder."""
-        for folder in (self.path / "folds", self.path / "logs", self.patches, self.heatmaps):
-            shutil.rmtree(folder, ignore_errors=True)
+        for name in ("folds", "logs", "patches", "heatmaps", "strides"):
+            shutil.rmtree(self.path / name, ignore_errors=True)
         for file in (
-            self.predictions_csv, self.metrics_json, self.report_html, self.splits_csv,
-            self.patch_metrics_json, self.encoder, self.stain_reference, self.statistics,
+            self.predictions_csv, self.failures_json, self.metrics_json, self.report_html,
+            self.splits_csv, self.patch_metrics_json, self.encoder, self.stain_reference,
+            self.statistics,
         ):  # fmt: skip
             file.unlink(missing_ok=True)
 
@@ -169,6 +171,22 @@ class RunFolder:
         """Read the predictions; missing text is empty."""
         columns = {"slide_id", "patient_id", "label", "fold", "split", "pred"}
         return self._table(self.predictions_csv, "wsikit predict", columns)
+
+    def failures(self) -> dict[str, str]:
+        """Read why slides could not be predicted: slide id -> reason; nothing where there is none.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        try:
+            content = json.loads(self.failures_json.read_bytes())
+            return {str(slide_id): str(reason) for slide_id, reason in content.items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, AttributeError) as error:
+            raise StoreError(
+                f"{self.failures_json}: cannot be read", "run wsikit predict again"
+            ) from error
 
     def patch_metrics(self) -> dict[str, Any] | None:
         """Read how single patches fare; None of a run that was not trained on patches.

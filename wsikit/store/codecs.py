@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from zarr.abc.codec import ArrayArrayCodec, ArrayBytesCodec, BytesBytesCodec
 from zarr.codecs import BytesCodec, TransposeCodec, ZstdCodec
 
-from wsikit.types import UInt8Image
+from wsikit.types import PatchPixels
 
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
@@ -52,7 +52,7 @@ def store_codecs(
 
     Returns:
         What `zarr.create_array` takes as `filters`, `serializer` and `compressors` for a
-        (C, Y, X) uint8 array.
+        (C, Y, X) uint8 array; `zstd` also takes uint16.
     """
     if name == "zstd":
         return [], BytesCodec(), [ZstdCodec(level=ZSTD_LEVEL)]
@@ -62,7 +62,9 @@ def store_codecs(
     return to_picture, JpegCodec(quality=quality, subsampling=SUBSAMPLING[subsampling]), []
 
 
-def patch_encoder(name: CodecName, quality: int, subsampling: str) -> Callable[[UInt8Image], bytes]:
+def patch_encoder(
+    name: CodecName, quality: int, subsampling: str
+) -> Callable[[PatchPixels], bytes]:
     """Return the function that encodes one patch as `store_codecs` would have zarr do it.
 
     Args:
@@ -71,7 +73,8 @@ def patch_encoder(name: CodecName, quality: int, subsampling: str) -> Callable[[
         subsampling: see `store_codecs`.
 
     Returns:
-        (size, size, 3) uint8 -> the bytes of its chunk.
+        (height, width, 3) uint8 -> the bytes of its chunk; `zstd` also takes (height, width, 1)
+        uint16.
     """
     if name == "zstd":
         zstd = Zstd(level=ZSTD_LEVEL)
@@ -82,35 +85,44 @@ def patch_encoder(name: CodecName, quality: int, subsampling: str) -> Callable[[
     return codec.encode_picture
 
 
-def patch_decoder(codecs: Sequence[Mapping[str, Any]]) -> Callable[[bytes, int], UInt8Image]:
+def patch_decoder(
+    codecs: Sequence[Mapping[str, Any]], shape: tuple[int, int, int], dtype: str
+) -> Callable[[bytes], PatchPixels]:
     """Return the function that decodes one patch, given the codecs named in a shard's metadata.
+
+    What it decodes into has a known shape, which bounds what a damaged chunk can allocate.
 
     Args:
         codecs: the inner `codecs` of the `sharding_indexed` codec, as in `zarr.json`.
+        shape: (height, width, channels) of a patch.
+        dtype: `uint8` or `uint16`.
 
     Returns:
-        (bytes of the chunk, side of the patch) -> (size, size, 3) uint8.
+        Bytes of the chunk -> (height, width, channels) of that type.
 
     Raises:
         ValueError: the chain is none that `store_codecs` makes.
     """
     names = tuple(codec["name"] for codec in codecs)
     if names == ("bytes", "zstd"):
-        return _decode_zstd
+        return partial(_decode_zstd, shape, dtype)
     if names[:1] == ("transpose",) and names[1:] in (("jpeg",), ("jpegxl",)):
         kind = JpegCodec if names[1] == "jpeg" else JpegXLCodec
-        return partial(_decode_picture, kind.from_dict(dict(codecs[1])))
+        return partial(_decode_picture, kind.from_dict(dict(codecs[1])), shape, dtype)
     raise ValueError(f"patches are kept by {' + '.join(names)}, which is not known here")
 
 
-def _decode_zstd(data: bytes, size: int) -> UInt8Image:
-    out = np.empty((3, size, size), np.uint8)
+def _decode_zstd(shape: tuple[int, int, int], dtype: str, data: bytes) -> PatchPixels:
+    height, width, channels = shape
+    out = np.empty((channels, height, width), np.dtype(dtype).newbyteorder("<"))
     Zstd().decode(data, out)
-    return np.ascontiguousarray(out.transpose(1, 2, 0))
+    return np.ascontiguousarray(out.transpose(1, 2, 0), np.dtype(dtype))
 
 
-def _decode_picture(codec: _PictureCodec, data: bytes, size: int) -> UInt8Image:
-    out = np.empty((size, size, 3), np.uint8)
+def _decode_picture(
+    codec: _PictureCodec, shape: tuple[int, int, int], dtype: str, data: bytes
+) -> PatchPixels:
+    out = np.empty(shape, np.dtype(dtype))
     codec.decode_picture(data, out)
     return out
 

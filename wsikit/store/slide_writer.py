@@ -29,15 +29,21 @@ from wsikit.store.codecs import CodecName, patch_encoder, store_codecs
 from wsikit.store.decisions import KEPT, Decisions
 from wsikit.store.shard import shard_bytes
 from wsikit.store.stored_slide import MISSING, UNDECIDED, WHITE
-from wsikit.types import UInt8Image
+from wsikit.types import PatchPixels, UInt8Image
 
 SHARD_PATCHES = 8
 """A shard is a square of this many patches a side."""
 
 INDEX_CHUNK = 65536
 
+BLACK = 0
+
 FLUSHED_AT_ONCE = 8
 """Files seen onto the disk together: a journal commits them in one go."""
+
+RGB_CHANNELS = (("R", "FF0000"), ("G", "00FF00"), ("B", "0000FF"))
+GREY_CHANNELS = (("grey", "FFFFFF"),)
+"""Labels and colours of channels, as OME-Zarr names them."""
 
 FILL = {"f": np.nan, "i": MISSING, "u": UNDECIDED}
 """What a missing part of an array reads as, by the kind of its type: never a value it can have."""
@@ -74,11 +80,13 @@ class SlideWriter:
         staging: the unfinished slide's `.zarr` directory.
         grid: the slide's patch grid.
         codec: name, JPEG quality and chroma subsampling of the image.
+        grey: keep one channel of uint16 in place of RGB; `codec` is then `zstd`.
     """
 
     staging: Path
     grid: PatchGrid
     codec: tuple[CodecName, int, str]
+    grey: bool = False
 
     @property
     def _markers(self) -> Path:
@@ -100,38 +108,37 @@ class SlideWriter:
             return False
 
     def begin(
-        self, attributes: Mapping[str, Any], thumbnail: UInt8Image, survey: Decisions
+        self, attributes: Mapping[str, Any], thumbnail: UInt8Image | None, survey: Decisions
     ) -> None:
         """Make the slide's group and empty image, in place of whatever is staged.
 
         Args:
             attributes: what `StoredSlide` reads back; must hold `recipe_id` and `mpp`.
-            thumbnail: (h, w, 3) uint8 of the whole slide.
+            thumbnail: (h, w, 3) uint8 of the whole slide; None: `finish` is given it.
             survey: what is known before pixels are read: a patch that is `kept` here is still to
                 be judged, the rest is dropped for good.
         """
         self.discard()
         self._markers.mkdir(parents=True)
         group = zarr.create_group(self.staging, overwrite=True)
-        group.update_attributes({"ome": _ome(attributes), "wsikit": dict(attributes)})
-        size, patch = self.grid.image_px, self.grid.patch_px
+        group.update_attributes({"ome": _ome(attributes, self.grey), "wsikit": dict(attributes)})
+        size, patch = self.grid.image_px, self.grid.patch_size
+        channels = 1 if self.grey else 3
         filters, serializer, compressors = store_codecs(*self.codec)
         group.create_array(
             "0",
-            shape=(3, size.height, size.width),
-            chunks=(3, patch, patch),
-            shards=(3, patch * SHARD_PATCHES, patch * SHARD_PATCHES),
-            dtype="uint8",
-            fill_value=WHITE,
+            shape=(channels, size.height, size.width),
+            chunks=(channels, patch.height, patch.width),
+            shards=(channels, patch.height * SHARD_PATCHES, patch.width * SHARD_PATCHES),
+            dtype="uint16" if self.grey else "uint8",
+            fill_value=BLACK if self.grey else WHITE,
             filters=filters,
             serializer=serializer,
             compressors=compressors,
             dimension_names=("c", "y", "x"),
         )
-        channels_first = np.ascontiguousarray(thumbnail.transpose(2, 0, 1))
-        group.create_array(
-            "thumbnail", data=channels_first, chunks=channels_first.shape, compressors=[ZstdCodec()]
-        )
+        if thumbnail is not None:
+            _write_thumbnail(group, thumbnail)
         group.create_group("features")
         group.create_group("graphs")
         np.savez(self._survey, foreground=survey.foreground, reason=survey.reason)
@@ -147,8 +154,8 @@ class SlideWriter:
             foreground, reason = held["foreground"], held["reason"]
         return Decisions(foreground, np.full(reason.shape, np.nan, np.float32), reason)
 
-    def encoder(self) -> Callable[[UInt8Image], bytes]:
-        """Return what turns a (size, size, 3) uint8 patch into its chunk's bytes."""
+    def encoder(self) -> Callable[[PatchPixels], bytes]:
+        """Return what turns a patch, as `StoredSlide.read_patch` gives it, into its chunk."""
         return patch_encoder(*self.codec)
 
     def write_shard(
@@ -177,16 +184,24 @@ class SlideWriter:
     def _shard_file(self, shard: Shard) -> Path:
         return self.staging / "0" / "c" / "0" / str(shard.row) / str(shard.col)
 
-    def finish(self, final: Path, index: Mapping[str, NDArray[Any]] | None = None) -> None:
+    def finish(
+        self,
+        final: Path,
+        index: Mapping[str, NDArray[Any]] | None = None,
+        thumbnail: UInt8Image | None = None,
+    ) -> None:
         """Write the index and move the slide to its place.
 
         Args:
             final: the slide's place under `slides/`.
             index: the columns of `PatchIndex`, where patches lie off the grid; default the kept
                 patches of the grid.
+            thumbnail: where `begin` was given none.
         """
         decisions = self.decisions()
         group = zarr.open_group(self.staging, mode="r+")
+        if thumbnail is not None:
+            _write_thumbnail(group, thumbnail)
         columns = _index(decisions, self.grid) if index is None else index
         for name, values in columns.items():
             _write_whole(group.require_group("patches"), name, values)
@@ -233,6 +248,17 @@ def _index(decisions: Decisions, grid: PatchGrid) -> dict[str, NDArray[Any]]:
     }
 
 
+def _write_thumbnail(group: zarr.Group, thumbnail: UInt8Image) -> None:
+    channels_first = np.ascontiguousarray(thumbnail.transpose(2, 0, 1))
+    group.create_array(
+        "thumbnail",
+        data=channels_first,
+        chunks=channels_first.shape,
+        compressors=[ZstdCodec()],
+        overwrite=True,
+    )
+
+
 def _write_whole(group: zarr.Group, name: str, values: NDArray[Any]) -> None:
     """Write a small array, its fill a value that none of it can have."""
     group.create_array(
@@ -261,8 +287,13 @@ def _onto_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _ome(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _ome(attributes: Mapping[str, Any], grey: bool) -> dict[str, Any]:
+    """Describe the image as OME-Zarr 0.5; one whose resolution nobody states has no unit."""
     mpp_x, mpp_y = attributes["mpp"]
+    unit = {"unit": "micrometer"} if attributes.get("mpp_known", True) else {}
+    deepest = int(attributes.get("max_value", WHITE))
+    window = {"min": 0, "max": deepest, "start": 0, "end": deepest}
+    colours = GREY_CHANNELS if grey else RGB_CHANNELS
     return {
         "version": "0.5",
         "multiscales": [
@@ -270,8 +301,8 @@ def _ome(attributes: Mapping[str, Any]) -> dict[str, Any]:
                 "name": "patches",
                 "axes": [
                     {"name": "c", "type": "channel"},
-                    {"name": "y", "type": "space", "unit": "micrometer"},
-                    {"name": "x", "type": "space", "unit": "micrometer"},
+                    {"name": "y", "type": "space", **unit},
+                    {"name": "x", "type": "space", **unit},
                 ],
                 "datasets": [
                     {
@@ -285,14 +316,9 @@ def _ome(attributes: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "omero": {
             "channels": [
-                {
-                    "label": label,
-                    "color": color,
-                    "active": True,
-                    "window": {"min": 0, "max": 255, "start": 0, "end": 255},
-                }
-                for label, color in (("R", "FF0000"), ("G", "00FF00"), ("B", "0000FF"))
+                {"label": label, "color": color, "active": True, "window": window}
+                for label, color in colours
             ],
-            "rdefs": {"model": "color"},
+            "rdefs": {"model": "greyscale" if grey else "color"},
         },
     }

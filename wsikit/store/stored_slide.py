@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import zarr
@@ -19,7 +19,7 @@ from wsikit.geometry import PatchGrid
 from wsikit.store.codecs import patch_decoder
 from wsikit.store.decisions import Decisions
 from wsikit.store.shard import ABSENT, read_chunk, read_shard_index
-from wsikit.types import FloatArray, Mpp, Size, UInt8Image
+from wsikit.types import FloatArray, Mpp, PatchPixels, Size, UInt8Image
 
 WHITE = 255
 
@@ -70,11 +70,44 @@ class PatchIndex:
         return np.stack([self.x, self.y], axis=1)
 
 
+_KINDS = ((3, "uint8"), (1, "uint16"))
+"""Channels and type of the images that there are."""
+
+
+class _Image(NamedTuple):
+    """How the image is kept.
+
+    Attributes:
+        shard_side: patches along a shard's side.
+        channels: 3 or 1.
+        dtype: `uint8` or `uint16`.
+        codecs: of a patch, as in `zarr.json`.
+    """
+
+    shard_side: int
+    channels: int
+    dtype: str
+    codecs: list[dict[str, Any]]
+
+
 def _is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Mark the values that no stored array can have: what a chunk that is gone reads as."""
     if values.dtype.kind == "f":
         return np.asarray(np.isnan(values))
     return np.asarray(values == (UNDECIDED if values.dtype.kind == "u" else MISSING))
+
+
+def as_rgb(pixels: PatchPixels, max_value: int) -> UInt8Image:
+    """Return a stored patch as 8-bit RGB, as a thumbnail shows it.
+
+    Args:
+        pixels: (H, W, 3) uint8, or (H, W, 1) uint16.
+        max_value: what white is in grey.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    grey = np.minimum(pixels.astype(np.uint32) * WHITE // max_value, WHITE).astype(np.uint8)
+    return np.repeat(grey, 3, axis=2)
 
 
 class StoredSlide:
@@ -166,11 +199,41 @@ class StoredSlide:
             Size(*self.attributes["size_l0"]),
             (float(scale[0]), float(scale[1])),
             int(self.attributes["patch_px"]),
+            self.attributes.get("patch_height"),
         )
 
     @property
+    def patch_size(self) -> Size:
+        """Width and height of a patch in store px."""
+        return self.grid.patch_size
+
+    @property
+    def max_value(self) -> int:
+        """What white is: 255 for RGB; for 16-bit grey what the source's own depth allows."""
+        return int(self.attributes.get("max_value", WHITE))
+
+    @property
+    def is_collection(self) -> bool:
+        """Whether the patches are separate pictures, stacked in one column, and no one image."""
+        return "pictures" in self.attributes
+
+    @property
+    def pictures(self) -> list[dict[str, Any]]:
+        """What is known of each picture of a collection, in index order; empty of a tiled slide.
+
+        Among the keys: `boxes`, a list of (x, y, width, height) of lesions in px of the picture.
+        """
+        facts = self.attributes.get("pictures", [])
+        return [dict(facts[row]) for row in self.patches.row.tolist()] if facts else []
+
+    @property
+    def mpp_known(self) -> bool:
+        """Whether `mpp` is known; it is 1.0, a unit of pixels, where no file or user states it."""
+        return bool(self.attributes.get("mpp_known", True))
+
+    @property
     def mpp(self) -> Mpp:
-        """Micrometres per store pixel, the true value."""
+        """Micrometres per store pixel, the true value; see `mpp_known`."""
         return Mpp(*self.attributes["mpp"])
 
     @property
@@ -191,8 +254,12 @@ class StoredSlide:
                 "tile the slide itself into another store to do this",
             )
 
-    def read_patch(self, index: int) -> UInt8Image:
-        """Return patch `index` as (size, size, 3) uint8, white where it overhangs the slide.
+    def read_patch(self, index: int) -> PatchPixels:
+        """Return patch `index`, white where it overhangs the slide.
+
+        Returns:
+            (H, W, 3) uint8 RGB, or (H, W, 1) uint16 grey from 0 to `max_value`; H and W are those
+            of `patch_size`.
 
         Raises:
             StoreError: the chunk is damaged, or the slide has no pixels.
@@ -200,16 +267,24 @@ class StoredSlide:
         self.require_pixels()
         row, col = int(self.patches.row[index]), int(self.patches.col[index])
         try:
-            return self._decode(self._chunk(row, col), self.grid.patch_px)
+            return self._decode(self._chunk(row, col))
         except _DAMAGE as error:
             raise StoreError(
                 f"{self.path.name}: patch at row {row}, column {col} cannot be decoded ({error})",
-                "tile the slide again with --overwrite",
+                f"{'ingest' if self.is_collection else 'tile'} the slide again with --overwrite",
             ) from error
+
+    def read_rgb(self, index: int) -> UInt8Image:
+        """Return patch `index` as one sees it: (H, W, 3) uint8, of 16-bit grey its 8 highest bits.
+
+        Raises:
+            StoreError: the chunk is damaged, or the slide has no pixels.
+        """
+        return as_rgb(self.read_patch(index), self.max_value)
 
     def _chunk(self, row: int, col: int) -> bytes:
         """Return the encoded patch at a place of the grid."""
-        side = self._shard_side
+        side = self._image.shard_side
         path = self.path / "0" / "c" / "0" / str(row // side) / str(col // side)
         if path not in self._shard_indices:
             self._shard_indices[path] = read_shard_index(path, side)
@@ -223,21 +298,32 @@ class StoredSlide:
         return {}
 
     @cached_property
-    def _image_metadata(self) -> tuple[int, list[dict[str, Any]]]:
-        """Patches along a shard's side, and the codecs of a patch."""
+    def _image(self) -> _Image:
         metadata = json.loads((self.path / "0" / "zarr.json").read_bytes())
         (sharding,) = metadata["codecs"]
         side = metadata["chunk_grid"]["configuration"]["chunk_shape"][1]
         inner = sharding["configuration"]
-        return side // inner["chunk_shape"][1], inner["codecs"]
-
-    @property
-    def _shard_side(self) -> int:
-        return self._image_metadata[0]
+        channels, height, width = inner["chunk_shape"]
+        if (width, height) != self.patch_size or (channels, metadata["data_type"]) not in _KINDS:
+            raise ValueError(f"chunks of {inner['chunk_shape']} {metadata['data_type']}")
+        return _Image(side // height, channels, metadata["data_type"], inner["codecs"])
 
     @cached_property
-    def _decode(self) -> Callable[[bytes, int], UInt8Image]:
-        return patch_decoder(self._image_metadata[1])
+    def _decode(self) -> Callable[[bytes], PatchPixels]:
+        (width, height), image = self.patch_size, self._image
+        return patch_decoder(image.codecs, (height, width, image.channels), image.dtype)
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether patches are 16-bit grey and not RGB.
+
+        Raises:
+            StoreError: the image's description is damaged.
+        """
+        try:
+            return self._image.channels == 1
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
 
     def thumbnail(self) -> UInt8Image:
         """Return the whole slide, background too, as (h, w, 3) uint8; not stain-normalised."""

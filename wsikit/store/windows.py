@@ -63,10 +63,12 @@ def patch_windows(
         The windows, sorted by y, then x.
 
     Raises:
-        UsageError: a size or share that cannot be, or more windows than `MOST_WINDOWS`.
+        UsageError: a size or share that cannot be, more windows than `MOST_WINDOWS`, or a slide
+            that is a collection of pictures.
     """
     stride = size_px if stride_px is None else stride_px
     _check(size_px, stride, min_cover)
+    _check_one_image(stored)
     grid = stored.grid
     kept = np.zeros((grid.rows, grid.cols), np.bool_)
     kept[stored.patches.row, stored.patches.col] = True
@@ -92,10 +94,11 @@ def read_window(stored: StoredSlide, x_px: int, y_px: int, size_px: int) -> UInt
         (size_px, size_px, 3) uint8.
 
     Raises:
-        UsageError: the size is below 1.
+        UsageError: the size is below 1, or the slide is a collection of pictures.
         StoreError: a chunk is damaged.
     """
     _check(size_px, 1, 1.0)
+    _check_one_image(stored)
     return _Sweep(stored).window(x_px, y_px, size_px)
 
 
@@ -170,6 +173,14 @@ def _check(size_px: int, stride_px: int, min_cover: float) -> None:
         )
     if not 0 <= min_cover <= 1:
         raise UsageError(f"a least cover of {min_cover}", "give a share, 0 to 1")
+
+
+def _check_one_image(stored: StoredSlide) -> None:
+    if stored.is_collection:
+        raise UsageError(
+            f"slide '{stored.slide_id}' is a collection of pictures, and no window spans two",
+            "read them whole, with read_patch",
+        )
 
 
 def _lattice(grid: PatchGrid, stride: int) -> int:

@@ -126,6 +126,37 @@ def test_which_file_is_read(tmp_path: Path) -> None:
     assert region_file(tmp_path, "s").name == "s_mask.png"
 
 
+ASAP = (
+    '<ASAP_Annotations><Annotations><Annotation Type="Polygon" PartOfGroup="None"><Coordinates>'
+    '<Coordinate Order="0" X="0" Y="0"/><Coordinate Order="1" X="150" Y="0"/>'
+    '<Coordinate Order="2" X="150" Y="100"/><Coordinate Order="3" X="0" Y="100"/>'
+    "</Coordinates></Annotation></Annotations></ASAP_Annotations>"
+)
+
+
+def test_asap_says_the_same_and_is_never_moved(tmp_path: Path) -> None:
+    (tmp_path / "s.xml").write_text(ASAP)
+    file = region_file(tmp_path, "s")
+    assert file == tmp_path / "s.xml"
+    expected = known_regions(drawn(tmp_path, area(ring(0, 0, 150, 100))), PATCHES)
+    for corner in ((0, 0), (100, 100)):
+        found = known_regions(file, PATCHES, corner=corner)
+        np.testing.assert_array_equal(found.share, expected.share)
+        assert [over(lesion) for lesion in found.lesions] == [{(0, 0), (0, 1)}]
+
+
+def test_drawn_areas_are_moved_by_the_viewers_corner(tmp_path: Path) -> None:
+    file = drawn(tmp_path, area(ring(0, 0, 100, 100)))
+    found = known_regions(file, PATCHES, corner=(200, 100))
+    assert over(found.share > 0) == {(1, 2)}
+
+
+def test_a_file_of_points_alone_was_not_meant(tmp_path: Path) -> None:
+    point = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}}
+    with pytest.raises(SlideError, match=r"holds no area \(1 Point\)"):
+        known_regions(drawn(tmp_path, point), PATCHES)
+
+
 def test_bad_files_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SlideError, match="beside the slide"):
         known_regions(drawn(tmp_path, area(ring(500, 500, 600, 600))), PATCHES)

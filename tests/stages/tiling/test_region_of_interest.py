@@ -15,7 +15,7 @@ from wsikit.errors import ConfigError, SlideError
 from wsikit.geometry import PatchGrid
 from wsikit.phantoms.truth import patch_truth
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.geojson_areas import read_areas
+from wsikit.stages.drawn_areas import read_areas
 from wsikit.stages.tiling.region_of_interest import (
     RegionRule,
     allowed_patches,

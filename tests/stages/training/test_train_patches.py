@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.stages.textured_cohort import make_store, recipe
-from wsikit.config import ExtractConfig, HeatmapConfig
+from wsikit.config import ExtractConfig, HeatmapConfig, load_config, packaged_config
 from wsikit.encoders.encoder import build_encoder, encoder_id
-from wsikit.errors import ConfigError, StoreError, UsageError, WeightsError
-from wsikit.methods import patch_method
+from wsikit.errors import CohortError, ConfigError, StoreError, UsageError, WeightsError
+from wsikit.methods import METHODS, patch_method
 from wsikit.stages.evaluation.evaluate import run_evaluate
 from wsikit.stages.extraction.extract import run_extract
 from wsikit.stages.heatmaps.heatmap import run_heatmap
@@ -24,6 +25,7 @@ from wsikit.stages.prediction.predict import run_predict
 from wsikit.stages.progress import Silent
 from wsikit.stages.run_folder import RunFolder
 from wsikit.stages.training import patch_network
+from wsikit.stages.training.begin_run import Schedule
 from wsikit.stages.training.patch_network import starting_encoder
 from wsikit.stages.training.train import run_train
 from wsikit.store.store import Store
@@ -308,3 +310,53 @@ def test_progress_is_told_batch_by_batch_and_ends_at_its_total(
     if patience == 4:
         same = (tmp_path / "run" / "encoder.safetensors").read_bytes()
         assert same == made.run.encoder.read_bytes()
+
+
+def test_a_start_goes_on_from_encoder_and_last_layer(made: Made, tmp_path: Path) -> None:
+    """No step taken: what comes out is what the start had, on the split it had."""
+    outcome = again(
+        made, tmp_path / "run", f"train.patch.start={made.run.path}", "train.epochs=1",
+        "train.lr=1e-12", "train.weight_decay=0", split=made.run.path,
+    )  # fmt: skip
+    assert outcome.done
+    one, other = made.run, RunFolder(tmp_path / "run")
+    expected = load_file(one.fold(0) / "head.safetensors")
+    for name, tensor in load_file(other.fold(0) / "head.safetensors").items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=1e-6)
+    assert other.facts().encoder_id == encoder_id(build_encoder(f"file:{one.path}"))
+    scores, before = (run.predictions().set_index("slide_id")["prob_fine"] for run in (other, one))
+    assert (scores - before).abs().max() < 0.35  # norms followed the batches of one epoch
+
+
+def test_a_start_that_saw_a_held_out_patient_is_refused(made: Made, tmp_path: Path) -> None:
+    table = made.run.splits()
+    seen = table.loc[table["split"] == "train", "patient_id"].iloc[0]
+    table.loc[table["patient_id"] == seen, "split"] = "test"
+    cohort = tmp_path / "cohort.csv"
+    table[["slide_id", "patient_id", "label", "split"]].to_csv(cohort, index=False)
+    config = recipe(f"train.patch.start={made.run.path}")
+    with pytest.raises(CohortError, match=f"patient '{seen}' .* are held out"):
+        run_train(made.store, cohort, tmp_path / "run", config, device="cpu")
+
+
+def test_a_start_must_be_a_finished_run(made: Made, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no run here"):
+        again(made, tmp_path / "run", f"train.patch.start={tmp_path}")
+
+
+def test_a_methods_own_settings_hold_where_the_user_says_nothing() -> None:
+    config = load_config(None, ["train.method=resnet50_cbam", "train.patch.batch_size=8"])
+    method = METHODS["resnet50_cbam"]
+    full = Schedule.of(config, method).written_into(config).train
+    assert (full.lr, full.weight_decay, full.epochs, full.patience) == (1e-3, 0, 150, 20)
+    assert (full.patch.batch_size, full.patch.optimiser) == (8, "adam")
+    assert (full.patch.encoder, full.patch.choose) == ("resnet50_cbam", "accuracy")
+    packaged = load_config(packaged_config("resnet50_cbam"))
+    again_full = Schedule.of(packaged, method).written_into(packaged).train
+    assert again_full.patch == full.patch.model_copy(update={"batch_size": 32})
+    assert again_full.lr == full.lr
+    e = load_config(packaged_config("xception_c"))
+    own = load_config(None, ["train.method=xception_c"])
+    one, other = (Schedule.of(c, METHODS["xception_c"]).written_into(c).train for c in (e, own))
+    assert one.patch == other.patch
+    assert (one.lr, one.epochs, one.patience) == (other.lr, other.epochs, other.patience)

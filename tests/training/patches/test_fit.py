@@ -224,9 +224,9 @@ def test_classes_count_alike_however_many_patches_they_have(fit, monkeypatch) ->
 def _noted(given: list):
     real = PatchModule.__init__
 
-    def init(self, network, lr, weight_decay, class_weights, *others):
+    def init(self, network, optimiser, class_weights, *others):
         given.append(class_weights)
-        real(self, network, lr, weight_decay, class_weights, *others)
+        real(self, network, optimiser, class_weights, *others)
 
     return init
 

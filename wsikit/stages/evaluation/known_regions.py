@@ -1,8 +1,8 @@
 """Regions known to be positive, beside a cohort: masks and drawn areas, laid over patches.
 
 For a slide the folder holds `<slide_id>_mask.png`, a black and white picture of the whole slide at
-any scale, or `<slide_id>.geojson` with areas in its level-0 frame (`.geojson.gz`, `.json` and
-`.json.gz` too); the mask goes before.
+any scale, `<slide_id>.geojson` with areas as QuPath draws them (`.geojson.gz`, `.json` and
+`.json.gz` too), or `<slide_id>.xml` as ASAP does; the first of these that is there is read.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from scipy import ndimage
 from wsikit.errors import StoreError
 from wsikit.geometry import PatchGrid
 from wsikit.phantoms.truth import patch_truth
-from wsikit.stages.geojson_areas import read_areas
-from wsikit.stages.tiling.region_of_interest import SUFFIXES, check_on_slide, is_of_class
+from wsikit.stages.drawn_areas import SUFFIXES, placed_areas, read_areas
+from wsikit.stages.tiling.region_of_interest import check_has_area, check_on_slide, is_of_class
 from wsikit.tissue.region_shares import region_shares
 from wsikit.types import BoolMask, Size
 
@@ -46,7 +46,7 @@ class Patches:
     @property
     def rowcol(self) -> NDArray[np.int64]:
         """Row and column of each patch in the grid, (N, 2) int64."""
-        step = self.grid.patch_px * np.array(self.grid.scale)
+        step = np.array(self.grid.patch_size) * self.grid.scale
         return np.asarray(np.rint(self.corner / step).astype(np.int64)[:, ::-1])
 
     @property
@@ -77,7 +77,12 @@ def region_file(folder: Path, slide_id: str) -> Path | None:
     return next((folder / name for name in names if (folder / name).exists()), None)
 
 
-def known_regions(file: Path, patches: Patches, names: Sequence[str] = ()) -> KnownRegions:
+def known_regions(
+    file: Path,
+    patches: Patches,
+    names: Sequence[str] = (),
+    corner: tuple[float, float] = (0, 0),
+) -> KnownRegions:
     """Lay a slide's known regions over its patches.
 
     In a mask, white pixels that touch, also at a corner, are one region. Drawn areas that overlap
@@ -87,14 +92,15 @@ def known_regions(file: Path, patches: Patches, names: Sequence[str] = ()) -> Kn
         file: from `region_file`.
         patches: the slide's patches.
         names: only drawn areas of these classes; with none, all, if they are of one class.
+        corner: where the viewer that they were drawn in counts from, level-0 px; not for masks.
 
     Raises:
-        SlideError: the GeoJSON is no such, or its areas lie beside the slide.
+        SlideError: the file is not what its name says, or its areas lie beside the slide.
         StoreError: the mask cannot be read, or areas of several classes are drawn and none named.
     """
     if file.name.endswith(MASK):
         return _of_mask(*_open_mask(file, patches.grid.slide_px), patches)
-    return _of_areas(_areas(file, patches.grid, names), patches)
+    return _of_areas(known_areas(file, patches.grid, names, corner), patches)
 
 
 def no_regions(patches: Patches) -> KnownRegions:
@@ -155,16 +161,32 @@ def _mask_lesions(
         yield overlaps
 
 
-def _areas(file: Path, grid: PatchGrid, names: Sequence[str]) -> list[Any]:
+def known_areas(
+    file: Path, grid: PatchGrid, names: Sequence[str], corner: tuple[float, float]
+) -> list[Any]:
+    """Read drawn areas into the slide's level-0 frame, as shapely geometries.
+
+    Args:
+        file: GeoJSON or ASAP's XML.
+        grid: the slide's patch grid.
+        names: as for `known_regions`.
+        corner: as for `known_regions`.
+
+    Raises:
+        SlideError: the file is not usable, or its areas lie beside the slide.
+        StoreError: areas of several classes are drawn and none named.
+    """
     found = read_areas(file)
-    check_on_slide(file, found.areas, grid)
-    if not names and len({area.name for area in found.areas}) > 1:
+    check_has_area(file, found)
+    areas = placed_areas(found, corner)
+    check_on_slide(file, areas, grid)
+    if not names and len({area.name for area in areas}) > 1:
         classes = ", ".join(f"'{name}'" for name in found.names())
         raise StoreError(
             f"{file}: holds areas of several classes ({classes})",
             "say with --region which of them are the known regions",
         )
-    return [area.shape for area in found.areas if is_of_class(area.name, tuple(names))]
+    return [area.shape for area in areas if is_of_class(area.name, tuple(names))]
 
 
 def _of_areas(areas: list[Any], patches: Patches) -> KnownRegions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet
@@ -144,13 +145,21 @@ def _measured(held_out: HeldOut) -> str:
     )
 
 
+def _patches(recipe: Mapping[str, Any]) -> str:
+    """Say what was learnt from; an ingested data set has pictures, and no um/px of all of them."""
+    if "ingest" not in recipe:
+        return f"{recipe['size']} px at {recipe['mpp']} um/px"
+    kind = recipe.get("kind", "pictures")
+    return f"{recipe['ingest']}: {kind}" + (f" of {recipe['side']} px" if "side" in recipe else "")
+
+
 def _summary(held_out: HeldOut) -> dict[str, str]:
     facts = held_out.facts
     method = METHODS[facts.method]
     return {
         "method": f"{facts.method}: {method.summary}",
         "encoder" if _by_features(method) else "encoder at the start": facts.encoder_id,
-        "patches": f"{facts.tile_recipe['size']} px at {facts.tile_recipe['mpp']} um/px",
+        "patches": _patches(facts.tile_recipe),
         "folds": str(facts.folds),
         "seed": str(facts.seed),
         "wsikit": facts.versions["wsikit"],

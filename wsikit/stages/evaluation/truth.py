@@ -22,6 +22,7 @@ from wsikit.stages.evaluation.known_regions import (
 from wsikit.stages.labelled import source_fingerprint
 from wsikit.stages.prediction.patch_table import read_patches
 from wsikit.stages.run_folder import RunFacts, RunFolder
+from wsikit.stages.viewer_frame import Origin, stored_corner
 from wsikit.store.store import Store
 from wsikit.training.metrics.patch_truth import ScoredPatches, pooled_auc
 from wsikit.types import Size
@@ -48,11 +49,12 @@ class TruthRule:
     """What is held against what.
 
     Attributes:
-        folder: where masks or GeoJSON files lie; see `known_regions`.
+        folder: where masks and files of drawn areas lie; see `known_regions`.
         regions: only drawn areas of these classes; none named: all, if they are of one class.
         least: a patch is positive where at least this share of it is inside, above 0 up to 1.
         shows: the run's class that the regions show; None: the positive one of two.
         column: which patch score: `score`, or `attention`.
+        origin: where the program that areas were drawn in counts from; see `viewer_frame`.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class TruthRule:
     least: float = POSITIVE_SHARE
     shows: str | None = None
     column: str = "score"
+    origin: Origin = "qupath"
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def known_slides(
 
     Raises:
         StoreError: a slide is of another file than the run's, a mask is not readable.
-        SlideError: a GeoJSON file is not usable.
+        SlideError: a file of drawn areas is not usable.
         UsageError: the folder is not there, or the shown class is not clear.
     """
     if not rule.folder.is_dir():
@@ -175,7 +178,8 @@ def _known_slide(
         )
     side = Size(int(table["width"].iloc[0]), int(table["height"].iloc[0])) if len(table) else (1, 1)
     patches = Patches(table[["x", "y"]].to_numpy(np.int64), Size(*side), slide.grid)
-    truth = no_regions(patches) if file is None else known_regions(file, patches, rule.regions)
+    corner = stored_corner(slide, rule.origin)
+    truth = known_regions(file, patches, rule.regions, corner) if file else no_regions(patches)
     return _join(row, table, patches, truth, rule, shows)
 
 

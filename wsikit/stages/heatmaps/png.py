@@ -6,12 +6,21 @@ from pathlib import Path
 
 from wsikit.heatmap.overlay import draw_overlay
 from wsikit.stages.heatmaps.slide_heatmap import SlideHeatmap
+from wsikit.stages.heatmaps.title import title_of
 
 
 def write(slide: SlideHeatmap, folder: Path) -> None:
     """Write `<slide_id>.png`."""
     stored = slide.stored
     draw_overlay(
-        stored.thumbnail(), stored.thumbnail_scale, slide.scores, stored.mpp_l0, slide.slide_id,
-        folder / f"{slide.slide_id}.png", alpha=slide.config.alpha, truth=slide.truth,
-    )  # fmt: skip
+        stored.thumbnail(),
+        stored.thumbnail_scale,
+        slide.scores,
+        stored.mpp_l0,
+        title_of(slide),
+        folder / f"{slide.slide_id}.png",
+        alpha=slide.config.alpha,
+        colours=slide.config.colours,
+        truth=slide.truth,
+        mpp_known=stored.mpp_known,
+    )

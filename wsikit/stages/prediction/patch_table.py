@@ -9,7 +9,8 @@ import pandas as pd
 
 from wsikit.errors import StoreError
 from wsikit.heatmap.scores import PatchScores
-from wsikit.types import Size
+from wsikit.store.stored_slide import StoredSlide
+from wsikit.types import ScoreScale, Size
 
 
 def read_patches(path: Path) -> pd.DataFrame:
@@ -20,33 +21,61 @@ def read_patches(path: Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_parquet(path)
-        table[["x", "y", "width", "height", "score"]]
+        table[["x", "y", "width", "height", "score"]].to_numpy(np.float64)
     except FileNotFoundError:
         fix = "run wsikit predict first; or the run's method scores no patches"
         raise StoreError(f"{path}: not there", fix) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: no table of patch scores", "run wsikit predict again") from error
     return table
 
 
-def patch_scores(table: pd.DataFrame, column: str) -> PatchScores:
+def patch_scores(
+    table: pd.DataFrame, column: str, side_l0: Size, scale: ScoreScale = "auto"
+) -> PatchScores:
     """Return one column of a patch table as scores with their meaning.
 
     Args:
-        table: from `read_patches`, with at least one row.
+        table: from `read_patches`.
         column: `score` (what the table says of it) or `attention`.
+        side_l0: width and height of a patch in level-0 px, for a table without rows.
+        scale: how they are shown.
 
     Raises:
         StoreError: the method has no such score.
+        WsikitError: a score is not finite or out of range.
     """
     if column not in table:
         raise StoreError(f"the run's method gives no '{column}'", "set heatmap.score=score")
     attention = column == "attention" or table.attrs.get("kind") == "attention"
     meaning = "attention" if attention else str(table.attrs.get("score", "probability"))
+    if len(table):
+        side_l0 = Size(int(table["width"].iloc[0]), int(table["height"].iloc[0]))
     return PatchScores(
         xy_l0=table[["x", "y"]].to_numpy(np.int32),
-        side_l0=Size(int(table["width"].iloc[0]), int(table["height"].iloc[0])),
+        side_l0=side_l0,
         values=table[column].to_numpy(np.float32),
         meaning=meaning,
         kind="attention" if attention else "probability",
+        scale=scale,
     )
+
+
+def check_patches(table: pd.DataFrame, slide: StoredSlide) -> None:
+    """See that a slide's scores are those of the patches that are stored now.
+
+    Args:
+        table: from `read_patches`. An older one does not say which patches it scores; its corners
+            tell.
+        slide: the stored slide.
+
+    Raises:
+        StoreError: the slide was tiled otherwise since it was predicted.
+    """
+    said = table.attrs.get("patches")
+    corners = table[["x", "y"]].to_numpy()
+    same = corners.shape == slide.patches.xy_l0.shape and (corners == slide.patches.xy_l0).all()
+    if not same or (said is not None and said != slide.recipe_id):
+        raise StoreError(
+            "its patches were tiled again since it was predicted", "run wsikit predict again"
+        )

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from wsikit.atomic import ensure_folder, write_bytes
+from wsikit.atomic import ensure_folder, write_bytes, write_json
 from wsikit.errors import StoreError, WsikitError
-from wsikit.stages.labelled import source_fingerprint
 from wsikit.stages.prediction.scorers import slide_scorer
 from wsikit.stages.prediction.shift_watch import ShiftWatch, shift_columns
+from wsikit.stages.prediction.standing import known_splits, mean_prediction, standing_of
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
 from wsikit.stages.slide_loop import chosen_slides
@@ -33,19 +32,6 @@ from wsikit.training.fits.device import resolve_device
 from wsikit.types import FloatArray, ScoreKind
 
 STAGE = "predict"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What a run knows of a slide.
-
-    Attributes:
-        folds: the folds whose models may score it.
-        row: patient_id, label, fold and split, as far as they are known.
-    """
-
-    folds: Sequence[int]
-    row: Mapping[str, str]
 
 
 def run_predict(
@@ -79,7 +65,7 @@ def run_predict(
     facts = run.facts()
     check_recipe(store, facts)
     score = slide_scorer(store, run, facts, resolve_device(device))
-    splits = _splits(run, progress)
+    splits = known_splits(run, progress.say)
     watch = ShiftWatch(run, facts, progress)
     folder = RunFolder(out or run_path)
     chosen = chosen_slides(store, slide_ids)
@@ -88,17 +74,18 @@ def run_predict(
     progress.start(STAGE, len(chosen))
     for slide_id in chosen:
         try:
-            standing = _standing(splits, store, slide_id, facts.folds)
+            standing = standing_of(splits, store, slide_id, facts.folds)
             split = standing.row.get("split", "")
             judged = watch.look(store.slide(slide_id), standing.folds, split)
-            mean = _mean(score(slide_id, standing.folds))
+            scores = score(slide_id, standing.folds)
+            mean = mean_prediction(scores)
             _write_patches(folder.patch_table(slide_id), store.slide(slide_id), mean, facts)
         except (WsikitError, OSError) as error:
             outcome.failed[slide_id] = str(error)
             progress.advance(f"{slide_id}: FAILED: {error}")
             continue
         row = prediction_row(slide_id, standing.row, mean.probabilities, facts.classes)
-        rows.append(row | shift_columns(judged))
+        rows.append(row | shift_columns(judged) | range_columns(scores))
         outcome.done.append(slide_id)
         flagged = f", FLAGGED: {', '.join(judged.flags)}" if judged and judged.flags else ""
         progress.advance(f"{slide_id}: {row['pred']}{flagged}")
@@ -109,7 +96,19 @@ def run_predict(
         if folder.predictions_csv.exists():
             table = _replace_rows(folder.predictions(), table)
         write_table(folder.predictions_csv, table.sort_values("slide_id"))
+    _note_failures(folder, chosen, outcome.failed)
     return outcome
+
+
+def _note_failures(folder: RunFolder, chosen: Sequence[str], failed: Mapping[str, str]) -> None:
+    """Keep why slides could not be predicted; those predicted now are taken out."""
+    try:
+        noted = folder.failures()
+    except StoreError:  # damaged: begun anew
+        noted = {}
+    left = {name: why for name, why in noted.items() if name not in chosen} | dict(failed)
+    if left or noted:
+        write_json(folder.failures_json, dict(sorted(left.items())))
 
 
 def _replace_rows(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
@@ -128,6 +127,25 @@ def prediction_row(
     return row
 
 
+def range_columns(scores: Sequence[BagPrediction]) -> dict[str, float]:
+    """Return what predictions.csv says of how far a slide's models agree.
+
+    Args:
+        scores: one prediction a model.
+
+    Returns:
+        `lowest` and `highest`: over the models, of the probability of the class at stake (of two
+        classes the positive one, else the predicted one); nothing where one model scored it. It is
+        the range of these models and no confidence interval.
+    """
+    if len(scores) < 2:
+        return {}
+    probabilities = np.stack([score.probabilities for score in scores])  # (K, C)
+    shown = shown_class(probabilities.mean(axis=0))
+    own = probabilities[:, shown]
+    return {"lowest": float(own.min()), "highest": float(own.max())}
+
+
 def check_recipe(store: Store, facts: RunFacts) -> None:
     """Raise StoreError where a store's patches were made otherwise than the run's."""
     changed = differences(facts.tile_recipe, store.tile_recipe)
@@ -137,44 +155,6 @@ def check_recipe(store: Store, facts: RunFacts) -> None:
             f"{store.path}: tiled otherwise than the run's slides ({'; '.join(decisive)})",
             "give the slides in place of the store, and they are tiled as the run's were",
         )
-
-
-def _splits(run: RunFolder, progress: Progress) -> pd.DataFrame:
-    """Read the run's split; a model may be handed on without it, as it names slides and patients.
-
-    Then every slide counts as one the run has never seen.
-    """
-    if run.splits_csv.exists():
-        return run.splits()
-    progress.say(f"{run.path}: has no split.csv, so every slide counts as new to it")
-    return pd.DataFrame(columns=["slide_id", "split", "fingerprint"], dtype=str)
-
-
-def _standing(splits: pd.DataFrame, store: Store, slide_id: str, folds: int) -> Standing:
-    """Find a slide in the run's split: by its id, and by being the same file."""
-    mine = splits[splits["slide_id"] == slide_id]
-    if mine.empty or mine["fingerprint"].iloc[0] != source_fingerprint(store, slide_id):
-        return Standing(range(folds), {})
-    held_out = mine[mine["split"] == "test"]
-    best = (held_out if len(held_out) else mine).iloc[0]
-    row = {name: str(best[name]) for name in ("patient_id", "label", "fold", "split")}
-    return Standing([int(best["fold"])], row)
-
-
-def _mean(scores: Sequence[BagPrediction]) -> BagPrediction:
-    if len(scores) == 1:
-        return scores[0]
-    return BagPrediction(
-        scores[0].slide_id,
-        np.mean([s.probabilities for s in scores], axis=0, dtype=np.float32),
-        _mean_where_given([s.patch_probabilities for s in scores]),
-        _mean_where_given([s.attention for s in scores]),
-    )
-
-
-def _mean_where_given(parts: Sequence[FloatArray | None]) -> FloatArray | None:
-    given = [part for part in parts if part is not None]
-    return np.mean(given, axis=0, dtype=np.float32) if given else None
 
 
 def _write_patches(
@@ -199,7 +179,10 @@ def _write_patches(
         by_class = zip(facts.classes, prediction.patch_probabilities.T, strict=True)
         columns |= {f"prob_{name}": column for name, column in by_class}
     table = pd.DataFrame(columns)
-    table.attrs = {"score": score.meaning, "kind": score.kind}
+    table.attrs = {
+        "score": score.meaning, "kind": score.kind,
+        "patches": slide.recipe_id, "run": facts.recipe_id,
+    }  # fmt: skip
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_bytes(path, buffer.getvalue())
@@ -217,9 +200,17 @@ def _score(prediction: BagPrediction, facts: RunFacts) -> _Score | None:
     """Choose what a patch is shown by: the class at stake, or attention where that is all."""
     patches = prediction.patch_probabilities
     if patches is not None:
-        two = len(facts.classes) == 2
-        shown = 1 if two else int(np.argmax(prediction.probabilities))
+        shown = shown_class(prediction.probabilities)
         return _Score(patches[:, shown], f"probability of {facts.classes[shown]}", "probability")
     if prediction.attention is not None:
         return _Score(prediction.attention, "attention", "attention")
     return None
+
+
+def shown_class(probabilities: FloatArray) -> int:
+    """Return the class that patches are shown by: of two the positive one, else the predicted.
+
+    Args:
+        probabilities: (C,) float32, the slide's.
+    """
+    return 1 if len(probabilities) == 2 else int(np.argmax(probabilities))

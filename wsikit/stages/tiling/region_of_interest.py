@@ -3,7 +3,7 @@
 A patch stays if at least `min_inside` of it lies inside the areas to keep and at most
 `max_excluded` of it inside the areas to exclude; overlapping areas count once. Shares are of the
 part of the patch that lies on the slide. Either may be one file, for one slide, or a folder with
-`<slide_id>.geojson` for each.
+`<slide_id>.geojson`, or ASAP's `<slide_id>.xml`, for each.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from shapely.affinity import translate
 
 from wsikit.errors import ConfigError, SlideError
 from wsikit.geometry import PatchGrid
-from wsikit.stages.geojson_areas import Area, AreaFile, file_digest, read_areas
+from wsikit.stages.area_file import Area, AreaFile, file_digest
+from wsikit.stages.drawn_areas import SUFFIXES, placed_areas, read_areas
 from wsikit.tissue.region_shares import region_shares
 from wsikit.types import BoolMask
-
-SUFFIXES = (".geojson", ".geojson.gz", ".json", ".json.gz")
-"""What a slide's file in a folder may end in; the first that is there is read."""
 
 ROUNDING = 1e-9
 """A share this close to a limit is on it."""
@@ -40,8 +37,9 @@ class RegionRule:
         exclude_classes: only areas of these classes are excluded; none named: of every class.
         min_inside: least share of a patch inside the areas to keep, 0..1; at 0 any share above 0.
         max_excluded: largest share of a patch inside the areas to exclude, 0..1.
-        offset_l0: added to every coordinate, (x, y) in level-0 px: the corner of the scanned bounds
-            where the viewer cut the slide to them, as QuPath does with MRXS.
+        offset_l0: added to every coordinate, (x, y) in level-0 px, of a file that does not say
+            what it counts from: the corner of the scanned bounds where the viewer cut the slide to
+            them, as QuPath does with MRXS. ASAP's and wsikit's own files say it.
     """
 
     keep: Path | None = None
@@ -165,10 +163,9 @@ def _areas(
 ) -> list[Area]:
     """Read a file's areas of the wanted classes, moved into the slide's frame."""
     found = read_areas(file)
-    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.passed_over.items()))
-    if kinds and not found.areas:
-        raise SlideError(f"{file}: holds no area ({kinds})", "draw the region as an area")
-    placed = [Area(translate(area.shape, *rule.offset_l0), area.name) for area in found.areas]
+    kinds = found.passed_over_words()
+    check_has_area(file, found)
+    placed = placed_areas(found, rule.offset_l0)
     check_on_slide(file, placed, grid)
     if kinds:
         notes.append(f"{file}: passed over what has no area ({kinds})")
@@ -176,6 +173,14 @@ def _areas(
     if not chosen:
         notes.append(_nothing(file, found, classes))
     return chosen
+
+
+def check_has_area(file: Path, found: AreaFile) -> None:
+    """Refuse a file that holds other things and no area: it was meant to hold one."""
+    if found.passed_over and not found.areas:
+        raise SlideError(
+            f"{file}: holds no area ({found.passed_over_words()})", "draw the region as an area"
+        )
 
 
 def check_on_slide(file: Path, areas: Sequence[Area], grid: PatchGrid) -> None:

@@ -27,6 +27,7 @@ from wsikit.stages.tiling.region_of_interest import RegionRule, allowed_patches,
 from wsikit.stages.tiling.shard import ShardPlan, SlideTask, store_mpp
 from wsikit.stages.tiling.stain_fit import fit_slide
 from wsikit.stages.tiling.survey import Survey, survey_slide
+from wsikit.stages.viewer_frame import viewer_corner
 from wsikit.stain.normaliser import Identity
 from wsikit.stain.reference import load_reference, reference_digest
 from wsikit.store.decisions import KEPT
@@ -94,6 +95,8 @@ def tile_recipe(config: TileConfig) -> dict[str, Any]:
     digest = reference_digest(load_reference(reference)) if config.stain.method != "none" else None
     for name in ("keep", "exclude"):  # files: what they hold decides, see `slide_recipe`
         parameters["roi"][name] = parameters["roi"][name] is not None
+    if not (parameters["roi"]["keep"] or parameters["roi"]["exclude"]):
+        del parameters["roi"]["origin"]  # without regions it decides nothing
     return {"algorithm": ALGORITHM, **parameters, "reference": digest}
 
 
@@ -136,7 +139,9 @@ def begin_slide(job: SlideJob) -> BegunSlide:
         return _found(job, stamp, grid, StoredSlide(final, source.slide_id))
     with ThreadPoolExecutor(1) as other:  # hashing lets other threads run
         hashing = other.submit(fingerprint, source.path)
-        allowed = allowed_patches(region_rule(job.config), source.slide_id, grid)
+        corner = viewer_corner(slide.properties, job.config.roi.origin)
+        rule = replace(region_rule(job.config), offset_l0=corner)
+        allowed = allowed_patches(rule, source.slide_id, grid)
         survey = survey_slide(slide, grid, job.config, allowed.patches)
         identity = hashing.result()
     recipe = recipe_id(slide_recipe(job, identity))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
 
-from wsikit.config import Config
+from wsikit.config import Config, Section
 from wsikit.errors import CohortError, StoreError, UsageError
 from wsikit.methods import Method, PatchMethod
 from wsikit.stages.labelled import Labelled
@@ -46,28 +46,41 @@ class Schedule:
         epochs: at most.
         patience: epochs without a better validation loss.
         encoder: the network to train; None of a method that trains none.
+        settings: the method's own, of a method that trains an encoder; see `PatchMethod`.
     """
 
     epochs: int
     patience: int
     encoder: str | None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config, method: Method | PatchMethod) -> Schedule:
         """Fill in what the recipe leaves to the method."""
         train = config.train
-        own = method.encoder if isinstance(method, PatchMethod) else None
+        of_patches = isinstance(method, PatchMethod)
         return cls(
             train.epochs or method.epochs,
             train.patience or method.patience,
-            train.patch.encoder or own,
+            train.patch.encoder or (method.encoder if of_patches else None),
+            method.settings if of_patches else {},
         )
 
     def written_into(self, config: Config) -> Config:
         """Return the recipe with nothing left open."""
-        patch = config.train.patch.model_copy(update={"encoder": self.encoder})
-        update = {"epochs": self.epochs, "patience": self.patience, "patch": patch}
+        train = config.train
+        own = _unsaid(train.patch, self.settings.get("patch", {}))
+        patch = train.patch.model_copy(update={**own, "encoder": self.encoder})
+        update = {
+            **_unsaid(train, self.settings),
+            "epochs": self.epochs, "patience": self.patience, "patch": patch,
+        }  # fmt: skip
         return config.model_copy(update={"train": config.train.model_copy(update=update)})
+
+
+def _unsaid(section: Section, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a method's settings that the user's recipe does not name."""
+    return {key: value for key, value in settings.items() if key not in section.model_fields_set}
 
 
 def mention(labelled: Labelled, progress: Progress) -> None:

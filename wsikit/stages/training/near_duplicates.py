@@ -24,7 +24,7 @@ def find_alike(store: Store, slide_ids: Sequence[str]) -> tuple[list[Alike], lis
 
     Returns:
         The pairs that look like copies, and the slides that have no thumbnail to look at (they
-        were ingested without pixels, or are too long and narrow).
+        were ingested without pixels, are collections of pictures, or are too long and narrow).
     """
     with ThreadPoolExecutor() as threads:
         every = list(threads.map(lambda slide_id: _looks(store, slide_id), slide_ids))
@@ -34,7 +34,7 @@ def find_alike(store: Store, slide_ids: Sequence[str]) -> tuple[list[Alike], lis
 
 def _looks(store: Store, slide_id: str) -> tuple[Look, ...]:
     slide = store.slide(slide_id)
-    if not slide.has_pixels:
+    if not slide.has_pixels or slide.is_collection:  # the limit was measured on whole slides
         return ()
     try:
         picture = slide.thumbnail()

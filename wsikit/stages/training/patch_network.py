@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from wsikit.config import Config, PatchTrainConfig
 from wsikit.encoders.encoder import PRETRAINED, RANDOM, build_encoder
 from wsikit.encoders.network import Encoder
 from wsikit.encoders.saved import read_encoder
-from wsikit.errors import ConfigError, WeightsError
+from wsikit.errors import CohortError, ConfigError, WeightsError
 from wsikit.heads.am_softmax_classifier import PatchClassifier
 from wsikit.methods import PatchMethod
 from wsikit.stages.run_folder import RunFacts, RunFolder
@@ -23,14 +25,16 @@ from wsikit.store.store import Store
 from wsikit.training.fits.folder import load_weights
 from wsikit.training.patches.data import ReadPatch
 from wsikit.training.patches.network import PatchNetwork
+from wsikit.training.patches.network_input import read_network_input
 
 AUTO = "auto"
+HEAD = "head.safetensors"
 
 
 def patch_reader(store: Store) -> ReadPatch:
-    """Return a function that reads patches; each slide is opened once."""
+    """Return a function that reads patches as networks see them; each slide is opened once."""
     opened = cache(store.slide)
-    return lambda slide_id, index: opened(slide_id).read_patch(index)
+    return lambda slide_id, index: read_network_input(opened(slide_id), index)
 
 
 def starting_encoder(config: PatchTrainConfig, say: Callable[[str], None]) -> Encoder:
@@ -62,6 +66,8 @@ def starting_encoder(config: PatchTrainConfig, say: Callable[[str], None]) -> En
 
 
 def _built(config: PatchTrainConfig, say: Callable[[str], None]) -> Encoder:
+    if config.start is not None:
+        return read_encoder(_start(config.start).encoder)
     name = config.encoder
     if name is None:
         raise ConfigError("no network is named", "set train.patch.encoder")
@@ -77,9 +83,68 @@ def _built(config: PatchTrainConfig, say: Callable[[str], None]) -> Encoder:
 def starting_network(
     start: Encoder, method: PatchMethod, facts: RunFacts, config: Config, fold: int
 ) -> PatchNetwork:
-    """Put an untrained last layer on a copy of the start; seed and fold decide it."""
+    """Put a last layer on a copy of the start: the start run's, or an untrained one.
+
+    Seed and fold decide an untrained one.
+
+    Raises:
+        ConfigError: the start run tells other classes apart.
+        WeightsError: its last layer is another method's.
+    """
     classifier = _classifier(method, facts, config, fold)
+    if config.train.patch.start is not None:
+        start_run = _start(config.train.patch.start)
+        classes = start_run.facts().classes
+        if classes != facts.classes:
+            raise ConfigError(
+                f"train.patch.start tells {', '.join(classes)} apart, and the labels are "
+                f"{', '.join(facts.classes)}",
+                f"start from its encoder alone: train.patch.encoder=file:{start_run.path}",
+            )
+        load_weights(classifier, start_run.fold(0) / HEAD)
     return PatchNetwork(copy.deepcopy(start), classifier, config.train.patch.frozen)
+
+
+def start_head_digest(start: str | None) -> str | None:
+    """Return what tells one start's last layer from another's; None where there is no start."""
+    return start and hashlib.sha256((_start(start).fold(0) / HEAD).read_bytes()).hexdigest()
+
+
+def refuse_leak(start: str, splits: pd.DataFrame) -> None:
+    """Refuse a start that was trained, or chosen, on patients who are held out now.
+
+    Args:
+        start: the run that training starts from.
+        splits: of the training that begins; all its folds.
+
+    Raises:
+        CohortError: there is such a patient.
+    """
+    earlier = _start(start).splits()
+    seen = set(earlier.loc[earlier["split"] != "test", "patient_id"])
+    both = sorted(seen & set(splits.loc[splits["split"] == "test", "patient_id"]))
+    if both:
+        raise CohortError(
+            f"patient '{both[0]}' and {len(both) - 1} more are held out, and {start} was trained "
+            "on them",
+            "give both cohorts a split column that agrees",
+        )
+
+
+def _start(start: str) -> RunFolder:
+    """Return a finished run of one fold to start from.
+
+    Raises:
+        ConfigError: it has several folds, or is not finished.
+        StoreError: it is no run.
+    """
+    run = RunFolder(Path(start).expanduser())
+    if run.facts().folds > 1 or not run.trained(1) or not run.encoder.exists():
+        raise ConfigError(
+            f"train.patch.start: {start} is no finished run of one fold that trained an encoder",
+            "finish it, or name another",
+        )
+    return run
 
 
 def trained_network(
@@ -92,7 +157,7 @@ def trained_network(
     """
     encoder = read_encoder(encoder_file(run, facts.folds, fold))
     classifier = _classifier(method, facts, config, fold)
-    load_weights(classifier, run.fold(fold) / "head.safetensors")
+    load_weights(classifier, run.fold(fold) / HEAD)
     return PatchNetwork(encoder, classifier).eval()
 
 

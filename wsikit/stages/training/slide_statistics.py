@@ -84,7 +84,7 @@ def _cells(slide: StoredSlide, image: UInt8Image) -> NDArray[np.int64]:
     grid, (scale_x, scale_y) = slide.grid, slide.thumbnail_scale
     number = np.full((grid.rows, grid.cols), -1, np.int64)
     number[slide.patches.row, slide.patches.col] = np.arange(slide.patch_count)
-    side_x, side_y = (grid.patch_px * part for part in grid.scale)
+    side_x, side_y = (side * part for side, part in zip(grid.patch_size, grid.scale, strict=True))
     rows = ((np.arange(image.shape[0]) + 0.5) * scale_y / side_y).astype(np.int64)
     cols = ((np.arange(image.shape[1]) + 0.5) * scale_x / side_x).astype(np.int64)
     return number[np.minimum(rows, grid.rows - 1)[:, None], np.minimum(cols, grid.cols - 1)]

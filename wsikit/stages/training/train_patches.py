@@ -38,6 +38,8 @@ from wsikit.stages.training.model_folder import keep_model
 from wsikit.stages.training.patch_network import (
     encoder_file,
     patch_reader,
+    refuse_leak,
+    start_head_digest,
     starting_encoder,
     starting_network,
 )
@@ -52,6 +54,7 @@ from wsikit.training.patches.fit import PatchFitOptions
 from wsikit.training.patches.network import PatchNetwork
 from wsikit.training.patches.plan import PatchSlide, batches_of
 from wsikit.training.patches.predict import predict_patches
+from wsikit.training.patches.warp import WarpRange
 
 ALGORITHM = 1
 
@@ -96,6 +99,8 @@ def run_patch_train(
         run, config, facts, labelled.table, overwrite,
         store=store, progress=progress, split=split,
     )  # fmt: skip
+    if config.train.patch.start is not None:
+        refuse_leak(config.train.patch.start, splits)
     keep_model(store, run, facts, splits, progress)
     slides = list(labelled.table["slide_id"])
     if run.trained(facts.folds):
@@ -141,7 +146,8 @@ def _facts(store: Store, config: Config, labelled: Labelled, start: Encoder) -> 
     recipe = recipe_id(
         {
             "algorithm": ALGORITHM,
-            "train": config.train.model_dump(mode="json"),
+            "train": config.train.model_dump(mode="json", exclude={"patch": {"start"}}),
+            "start_head": start_head_digest(config.train.patch.start),
             "seed": config.seed,
             "start": identity,
             "patches": {i: store.slide(i).recipe_id for i in table["slide_id"]},
@@ -207,7 +213,7 @@ def _fit(
     device: str,
     progress: Progress,
 ) -> None:
-    train = config.train
+    train, patch = config.train, config.train.patch
     options = PatchFitOptions(
         epochs=schedule.epochs,
         lr=train.lr,
@@ -217,10 +223,17 @@ def _fit(
         seed=fold_seed(config.seed, fold),
         device="cuda" if resolve_device(device).type == "cuda" else "cpu",
         precision=train.precision,
-        batch_size=train.patch.batch_size,
-        per_slide=train.patch.per_slide,
-        augment=train.patch.augment,
-        frozen=train.patch.frozen,
+        batch_size=patch.batch_size,
+        per_slide=patch.per_slide,
+        augment=patch.augment,
+        frozen=patch.frozen,
+        optimiser=patch.optimiser,
+        momentum=patch.momentum,
+        lr_factor=patch.lr_factor,
+        lr_patience=patch.lr_patience,
+        choose=patch.choose,
+        quarters=patch.quarters,
+        warp=WarpRange(patch.rotate, patch.zoom, patch.shift),
     )
     told = EpochProgress(
         progress, fold, schedule.epochs, _batches_of_epoch(method, sides, facts, counts, config)

@@ -32,10 +32,18 @@ from wsikit.training.fits.folder import FitFolder
 from wsikit.training.fits.options import FitOptions, without_place
 from wsikit.training.fits.processes import run_together
 from wsikit.training.fits.quiet import quiet_lightning
-from wsikit.training.fits.record import FitRecord, Progress
+from wsikit.training.fits.record import Chooses, FitRecord, Progress
 from wsikit.training.fits.threads import fitting_threads
 
-__all__ = ["FitOptions", "FitResult", "fit_device", "fit_head", "make_trainer", "resumable_fit"]
+__all__ = [
+    "FitOptions",
+    "FitResult",
+    "fit_device",
+    "fit_head",
+    "make_trainer",
+    "restore",
+    "resumable_fit",
+]
 
 
 class FitResult(NamedTuple):
@@ -115,6 +123,7 @@ def resumable_fit(
     work: Callable[[FitRecord, bool], None],
     progress: Progress | None = None,
     logs: Path | None = None,
+    choose: Chooses = "loss",
 ) -> FitResult:
     """Train anything, or go on with it, or find it done; leave the best epoch in it and on disk.
 
@@ -127,6 +136,7 @@ def resumable_fit(
             the folder's checkpoint.
         progress: called with (epoch, epochs, metrics) after each epoch is saved.
         logs: receives the curves for TensorBoard; None for none.
+        choose: what of validation chooses the best epoch.
 
     Raises:
         StoreError: the folder holds another fit, or a damaged one.
@@ -135,8 +145,8 @@ def resumable_fit(
     if done is not None:
         return _finished(network, files, done, recipe)
     curves = None if logs is None else Curves(logs)
-    record = FitRecord(files, recipe, options.epochs, options.patience, progress, curves)
-    resumes = _restore(record, files)
+    record = FitRecord(files, recipe, options.epochs, options.patience, progress, curves, choose)
+    resumes = restore(record, files)
     if not record.done:
         work(record, resumes)
     return _finish(network, files, record, options)
@@ -190,7 +200,7 @@ def _train_together(
     curves = record.curves
     work = partial(_train_share, head, train, val, options, record.folder, record.recipe, curves)
     run_together(options.devices, work, record.progress)
-    _restore(record, record.folder)
+    restore(record, record.folder)
 
 
 def _train_share(
@@ -209,7 +219,7 @@ def _train_share(
         torch.cuda.set_device(share.rank)  # else each process would also open the first GPU
     head = deepcopy(head)  # tensors come in shared memory, where every process would step for all
     record = FitRecord(files, recipe, options.epochs, options.patience, tell, curves)
-    resumes = _restore(record, files)
+    resumes = restore(record, files)
     _train(head, train, val, options, record, resumes, share)
 
 
@@ -278,7 +288,7 @@ def _recipe(head: Head, train: BagDataset, val: BagDataset, options: FitOptions)
     }
 
 
-def _restore(record: FitRecord, files: FitFolder) -> bool:
+def restore(record: FitRecord, files: FitFolder) -> bool:
     """Load an unfinished fit's record; False where there is none."""
     state = files.read_checkpoint()
     if state is None:

@@ -29,6 +29,7 @@ class EpochRow(NamedTuple):
     train_loss: float
     val_loss: float
     val_auc: float | None
+    val_accuracy: float | None = None
 
 
 class FitFolder:
@@ -73,9 +74,13 @@ class FitFolder:
         return self.path / "history.csv"
 
     def write_history(self, rows: list[EpochRow]) -> None:
-        """Write `history.csv` anew."""
-        lines = [",".join(EpochRow._fields)]
-        lines += [",".join("" if cell is None else repr(cell) for cell in row) for row in rows]
+        """Write `history.csv` anew; accuracy has a column where it is measured."""
+        measured = any(row.val_accuracy is not None for row in rows)
+        columns = len(EpochRow._fields) if measured else EpochRow._fields.index("val_accuracy")
+        lines = [",".join(EpochRow._fields[:columns])]
+        lines += [
+            ",".join("" if cell is None else repr(cell) for cell in row[:columns]) for row in rows
+        ]
         with whole_file(self.history) as part:
             part.write_text("\n".join(lines) + "\n")
 

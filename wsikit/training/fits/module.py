@@ -14,9 +14,11 @@ class FitModule(L.LightningModule):
     Attributes:
         val_auc: of the last validation, in full precision (Lightning logs float32); None where
             validation has one class.
+        val_accuracy: of the last validation; None where it is not measured.
     """
 
     val_auc: float | None = None
+    val_accuracy: float | None = None
 
     @abstractmethod
     def kept_state(self) -> dict[str, Tensor]:

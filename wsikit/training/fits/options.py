@@ -63,9 +63,9 @@ class FitOptions:
                 f"train.accumulate is {self.accumulate}, which {self.devices} devices cannot share",
                 f"use a multiple of {self.devices}",
             )
-        _check_word("train.class_weights", self.class_weights, CLASS_WEIGHTS)
-        _check_word("train.precision", self.precision, PRECISIONS)
-        _check_word("device", self.device, DEVICES)
+        check_word("train.class_weights", self.class_weights, CLASS_WEIGHTS)
+        check_word("train.precision", self.precision, PRECISIONS)
+        check_word("device", self.device, DEVICES)
 
     def recipe(self) -> dict[str, object]:
         """Return the settings that decide the outcome: all but where it is computed."""
@@ -77,6 +77,11 @@ def without_place(settings: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in settings.items() if name not in PLACE}
 
 
-def _check_word(name: str, word: str, valid: tuple[str, ...]) -> None:
+def check_word(name: str, word: str, valid: tuple[str, ...]) -> None:
+    """Refuse a word that is none of those that may stand there.
+
+    Raises:
+        ConfigError: it is none; the message names the nearest one.
+    """
     if word not in valid:
         raise ConfigError(f"{name}: unknown word '{word}'", nearest(word, valid))

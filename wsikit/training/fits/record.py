@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
@@ -15,12 +15,15 @@ from wsikit.training.fits.curves import Curves
 from wsikit.training.fits.folder import EpochRow, FitFolder
 from wsikit.training.fits.module import FitModule
 
+Chooses = Literal["loss", "accuracy"]
+"""What of validation chooses the best epoch, and says whether an epoch was any better."""
+
 Progress = Callable[[int, int, dict[str, float | None]], None]
 """Called with (epoch, epochs, metrics) after each epoch; epochs count from 1."""
 
 
 class FitRecord(Checkpoint):
-    """Choose the best epoch by validation loss, stop when it stays behind, save after each epoch.
+    """Choose the best epoch by validation, stop when it stays behind, save after each epoch.
 
     Stands in for ModelCheckpoint, EarlyStopping and CSVLogger, because together they do not resume
     exactly: the best weights and the last state are two files that a kill can part, paths
@@ -32,9 +35,10 @@ class FitRecord(Checkpoint):
         folder: where the checkpoint and `history.csv` go.
         recipe: plain values that say which fit this is.
         epochs: at most this many epochs.
-        patience: stop after this many epochs without a lower validation loss.
+        patience: stop after this many epochs without a better one.
         progress: told of each epoch after it was saved.
         curves: given the same measurements, for TensorBoard.
+        choose: `loss`, the lowest, or `accuracy`, the highest of an epoch.
     """
 
     def __init__(
@@ -45,7 +49,9 @@ class FitRecord(Checkpoint):
         patience: int,
         progress: Progress | None,
         curves: Curves | None = None,
+        choose: Chooses = "loss",
     ) -> None:
+        self.choose = choose
         self.folder = folder
         self.recipe = recipe
         self.epochs = epochs
@@ -64,8 +70,16 @@ class FitRecord(Checkpoint):
 
     @property
     def best_row(self) -> EpochRow:
-        """The first epoch with the lowest validation loss."""
-        return min(self.rows, key=lambda row: row.val_loss)
+        """The first epoch with the lowest validation loss, or the highest accuracy."""
+        return min(self.rows, key=self.shortfall)
+
+    def shortfall(self, row: EpochRow) -> float:
+        """Return what an epoch is judged by: the lower, the better."""
+        if self.choose == "loss":
+            return row.val_loss
+        if row.val_accuracy is None:
+            raise TypeError("the fit does not measure its accuracy")
+        return 1 - row.val_accuracy
 
     @property
     def done(self) -> bool:
@@ -84,6 +98,7 @@ class FitRecord(Checkpoint):
             train_loss=float(trainer.callback_metrics["train_loss"]),
             val_loss=float(trainer.callback_metrics["val_loss"]),
             val_auc=pl_module.val_auc,
+            val_accuracy=pl_module.val_accuracy,
         )
         self.rows.append(row)
         if self.best_row is row:
@@ -130,4 +145,9 @@ class FitRecord(Checkpoint):
 
 def _curve_names(row: EpochRow) -> dict[str, float | None]:
     """Name measurements so that TensorBoard draws like with like."""
-    return {"loss/train": row.train_loss, "loss/val": row.val_loss, "auc/val": row.val_auc}
+    return {
+        "loss/train": row.train_loss,
+        "loss/val": row.val_loss,
+        "auc/val": row.val_auc,
+        "accuracy/val": row.val_accuracy,
+    }

@@ -14,10 +14,14 @@ from torch import Tensor
 
 from wsikit.training.patches.plan import PatchPlan, PatchSlide, training_plan, validation_plan
 from wsikit.training.patches.turns import turned
+from wsikit.training.patches.warp import NO_WARP, WarpRange, warped
 from wsikit.types import UInt8Image
 
 ReadPatch = Callable[[str, int], UInt8Image]
-"""Read patch number `index` of a slide as (S, S, 3) uint8. Called from several threads."""
+"""Read patch number `index` of a slide as (H, W, 3), uint8 or float32 from 0 to 255.
+
+Called from several threads.
+"""
 
 READERS = 2
 """Threads that decode: JPEG decoders let other threads run meanwhile."""
@@ -30,7 +34,7 @@ class PatchBatch(NamedTuple):
     """Patches with the classes of their slides.
 
     Attributes:
-        pixels: (B, 3, S, S) uint8.
+        pixels: (B, 3, H, W) uint8, or float32 from 0 to 255.
         labels: (B,) int64.
         slide_ids: B slide ids, for messages.
     """
@@ -103,7 +107,8 @@ class PatchBatches:
     def _patch(self, plan: PatchPlan, number: int) -> UInt8Image:
         slide = self._side.slides[int(plan.slides[number])]
         pixels = self._side.read(slide.slide_id, int(plan.indices[number]))
-        return turned(pixels, int(plan.turns[number]))
+        upright = turned(pixels, int(plan.turns[number]))
+        return upright if plan.warps is None else warped(upright, plan.warps[number])
 
     def _batch(
         self, plan: PatchPlan, numbers: Sequence[int], pixels: Sequence[UInt8Image]
@@ -127,6 +132,8 @@ class PatchData(L.LightningDataModule):
         per_slide: patches of a slide an epoch, at most; None for all.
         augment: whether training patches are turned and flipped.
         seed: of every choice.
+        warp: how far training patches are moved beside that.
+        quarters: whether they are turned by quarters; else flipped alone.
     """
 
     def __init__(
@@ -138,12 +145,16 @@ class PatchData(L.LightningDataModule):
         per_slide: int | None,
         augment: bool,
         seed: int,
+        warp: WarpRange = NO_WARP,
+        quarters: bool = True,
     ) -> None:
         super().__init__()
         fixed = validation_plan(val.slides, per_slide, seed)
         self._train = PatchBatches(
             train,
-            lambda epoch: training_plan(train.slides, per_slide, augment, seed, epoch),
+            lambda epoch: training_plan(
+                train.slides, per_slide, augment, seed, epoch, warp, quarters
+            ),
             batch_size,
         )
         self._val = PatchBatches(val, lambda _: fixed, batch_size)

@@ -114,7 +114,8 @@ class EncodeStep:
         """Start computing a batch; returns before a GPU is done.
 
         Args:
-            pixels: (B, 3, H, W) uint8 on the CPU; unchanged until the batch is collected.
+            pixels: (B, 3, H, W) on the CPU, uint8 or float32 from 0 to 255; unchanged until the
+                batch is collected.
             which: ids of the encoders to run.
 
         Raises:

@@ -17,12 +17,16 @@ from wsikit.encoders.saved import save_encoder
 from wsikit.errors import CohortError, ConfigError
 from wsikit.training.fits.fit import FitOptions, FitResult, fit_device, make_trainer, resumable_fit
 from wsikit.training.fits.folder import FitFolder, load_weights
+from wsikit.training.fits.options import check_word
 from wsikit.training.fits.quiet import quiet_lightning
-from wsikit.training.fits.record import FitRecord, Progress
+from wsikit.training.fits.record import Chooses, FitRecord, Progress
 from wsikit.training.patches.data import PatchData, PatchSide
 from wsikit.training.patches.module import BatchProgress, PatchModule
 from wsikit.training.patches.network import PatchNetwork
+from wsikit.training.patches.optimiser import OPTIMISERS, Optimiser, OptimiserName
 from wsikit.training.patches.plan import patches_by_class
+from wsikit.training.patches.rate import plateau_rate
+from wsikit.training.patches.warp import NO_WARP, WarpRange
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,15 @@ class PatchFitOptions(FitOptions):
         per_slide: patches of a slide an epoch, at most; None for all.
         augment: whether training patches are turned by quarters and flipped.
         frozen: layers of the encoder, from the first, that keep their weights.
+        optimiser: `adamw`, `adam` or `sgd`.
+        momentum: of `sgd`.
+        lr_factor: what the learning rate is multiplied by after `lr_patience` epochs that were no
+            better; 1 leaves it.
+        lr_patience: see there.
+        choose: what of validation chooses the best epoch, and says what is better: `loss` or
+            `accuracy`.
+        quarters: whether turning goes by quarters; else patches are flipped alone.
+        warp: how far training patches are moved beside that.
     """
 
     accumulate: int = 1
@@ -41,9 +54,27 @@ class PatchFitOptions(FitOptions):
     per_slide: int | None = 256
     augment: bool = True
     frozen: int = 0
+    optimiser: OptimiserName = "adamw"
+    momentum: float = 0.9
+    lr_factor: float = 1.0
+    lr_patience: int = 10
+    choose: Chooses = "loss"
+    quarters: bool = True
+    warp: WarpRange = NO_WARP
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_word("train.patch.optimiser", self.optimiser, OPTIMISERS)
+        check_word("train.patch.choose", self.choose, ("loss", "accuracy"))
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(
+                f"train.patch.momentum is {self.momentum}", "use a number from 0 to below 1"
+            )
+        if not 0 < self.lr_factor <= 1 or self.lr_patience < 1:
+            raise ConfigError(
+                f"train.patch.lr_factor is {self.lr_factor} after {self.lr_patience} epochs",
+                "use a factor above 0, up to 1, after 1 epoch or more",
+            )
         for name in ("batch_size", "per_slide"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -99,7 +130,7 @@ def fit_patches(
         network: made the same way on every call for one folder; changed in place, and left on the
             CPU in evaluation mode.
         train: slides to learn from.
-        val: slides that choose the best epoch by their loss; never those of a test fold.
+        val: slides that choose the best epoch; never those of a test fold.
         options: settings.
         folder: receives `head.safetensors` (the classifier), `history.csv` and, last, `fit.json`.
         encoder_file: receives the encoder.
@@ -120,7 +151,7 @@ def fit_patches(
 
     files = PatchFitFolder(folder, network, encoder_file)
     recipe = _recipe(network, train, val, options)
-    return resumable_fit(network, recipe, options, files, work, progress, logs)
+    return resumable_fit(network, recipe, options, files, work, progress, logs, options.choose)
 
 
 def _train(
@@ -134,9 +165,13 @@ def _train(
     tell: BatchProgress | None,
 ) -> None:
     device = fit_device(options)
-    module = PatchModule(
-        network.train(), options.lr, options.weight_decay, class_weights, options.seed, tell
-    )
+    optimiser = Optimiser(options.optimiser, options.lr, options.weight_decay, options.momentum)
+
+    def rate() -> float:
+        shortfalls = [record.shortfall(row) for row in record.rows]
+        return plateau_rate(options.lr, shortfalls, options.lr_factor, options.lr_patience)
+
+    module = PatchModule(network.train(), optimiser, class_weights, options.seed, tell, rate)
     data = PatchData(
         train,
         val,
@@ -144,6 +179,8 @@ def _train(
         per_slide=options.per_slide,
         augment=options.augment,
         seed=options.seed,
+        warp=options.warp,
+        quarters=options.quarters,
     )
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
     with quiet_lightning(), torch.random.fork_rng(devices=gpus):

@@ -13,6 +13,7 @@ from wsikit.training.fits.module import FitModule, copied_state
 from wsikit.training.metrics.metrics import auc
 from wsikit.training.patches.data import PatchBatch
 from wsikit.training.patches.network import PatchNetwork
+from wsikit.training.patches.optimiser import Optimiser
 
 BatchProgress = Callable[[int, int], None]
 """Called with (epoch, batch) after each batch; both count from 1."""
@@ -27,28 +28,28 @@ class PatchModule(FitModule):
 
     Args:
         network: the encoder and its classifier.
-        lr: AdamW's step size (Loshchilov and Hutter 2019).
-        weight_decay: AdamW's.
+        optimiser: which, and how it steps.
         class_weights: one factor a class.
         seed: random numbers of a step (dropout) follow from it, the epoch and the step alone.
         tell: called with (epoch, batch), both from 1, after each batch; those of validation follow
             those of training.
+        rate: asked for the learning rate before each epoch; None: it stays as it is.
     """
 
     def __init__(
         self,
         network: PatchNetwork,
-        lr: float,
-        weight_decay: float,
+        optimiser: Optimiser,
         class_weights: Sequence[float],
         seed: int,
         tell: BatchProgress | None = None,
+        rate: Callable[[], float] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.lr = lr
-        self.weight_decay = weight_decay
+        self.optimiser = optimiser
         self.seed = seed
+        self._rate = rate
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self._val_labels: list[Tensor] = []
         self._val_probabilities: list[Tensor] = []
@@ -56,9 +57,13 @@ class PatchModule(FitModule):
         self._told = 0
 
     def on_train_epoch_start(self) -> None:
-        """Keep frozen layers as they are."""
+        """Keep frozen layers as they are, and set the learning rate."""
         self.network.hold_frozen()
         self._told = 0
+        if self._rate is not None:
+            for optimiser in self.trainer.optimizers:
+                for group in optimiser.param_groups:
+                    group["lr"] = self._rate()
 
     def on_train_batch_end(self, *_: object) -> None:
         """Tell of the batch."""
@@ -103,19 +108,16 @@ class PatchModule(FitModule):
         self._val_probabilities.append(scores.cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Log the area under the ROC curve, where it is defined."""
+        """Log the area under the ROC curve, where it is defined, and the accuracy."""
         labels, scores = torch.cat(self._val_labels), torch.cat(self._val_probabilities)
+        self.val_accuracy = float((scores.argmax(dim=1) == labels).double().mean())
         self.val_auc = auc(labels.numpy(), scores.numpy())
         if self.val_auc is not None:
             self.log("val_auc", self.val_auc)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW over all parameters that are not frozen.
-
-        Fused: on a CPU, torch's other form takes eight times as long over VGG16's weights.
-        """
-        trained = [p for p in self.network.parameters() if p.requires_grad]
-        return torch.optim.AdamW(trained, lr=self.lr, weight_decay=self.weight_decay, fused=True)
+        """Return the optimiser over all parameters that are not frozen."""
+        return self.optimiser.over([p for p in self.network.parameters() if p.requires_grad])
 
     def kept_state(self) -> dict[str, Tensor]:
         """Copy the network."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wsikit.training.patches.turns import TURNS
+from wsikit.training.patches.warp import NO_WARP, WarpRange, Warps
 
 Indices = NDArray[np.int64]
 
@@ -35,18 +36,26 @@ class PatchPlan(NamedTuple):
         slides: (N,) int64, number of the slide in its side.
         indices: (N,) int64, number of the patch in its slide.
         turns: (N,) int64, which way up; see `patch_turns`.
+        warps: (N, 4) float64, moved how; see `Warps`. None where no patch is moved.
     """
 
     slides: Indices
     indices: Indices
     turns: Indices
+    warps: Warps | None = None
 
     def __len__(self) -> int:
         return len(self.slides)
 
 
 def training_plan(
-    slides: Sequence[PatchSlide], per_slide: int | None, augment: bool, seed: int, epoch: int
+    slides: Sequence[PatchSlide],
+    per_slide: int | None,
+    augment: bool,
+    seed: int,
+    epoch: int,
+    warp: WarpRange = NO_WARP,
+    quarters: bool = True,
 ) -> PatchPlan:
     """Draw an epoch: other patches of large slides each time, mixed over slides, turned at random.
 
@@ -56,12 +65,17 @@ def training_plan(
         augment: whether patches are turned and flipped.
         seed: the fit's.
         epoch: from 0.
+        warp: how far patches are moved beside that.
+        quarters: whether turning goes by quarters; else patches are flipped alone.
     """
     numbers, indices = _drawn(slides, per_slide, seed, epoch)
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(numbers))
     turns = rng.integers(TURNS, size=len(numbers)) if augment else np.zeros(len(numbers), np.int64)
-    return PatchPlan(numbers[order], indices[order], turns)
+    if not quarters:
+        turns -= turns % 2  # half turns and flips to the side: together, flips both ways
+    warps = warp.drawn(len(numbers), rng) if warp.moves else None
+    return PatchPlan(numbers[order], indices[order], turns, warps)
 
 
 def validation_plan(slides: Sequence[PatchSlide], per_slide: int | None, seed: int) -> PatchPlan:

@@ -16,16 +16,19 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from wsikit.errors import WsikitError
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
+from wsikit.training.patches.network_input import input_dtype, read_network_input
 from wsikit.training.patches.slide_queue import SlideQueue, SlideReading
-from wsikit.types import UInt8Image
+from wsikit.types import Size
 
 PIECE = 4
 """Patches a thread decodes at a time, so that all of them share a batch."""
@@ -62,8 +65,8 @@ class PatchBatch:
         """Wait for the patches.
 
         Returns:
-            (B, 3, H, W) uint8 RGB on the CPU, its memory in the order (B, H, W, 3). It is written
-            over after `release`.
+            (B, 3, H, W) on the CPU, its memory in the order (B, H, W, 3): uint8 RGB, or of 16-bit
+            grey float32 from 0 to 255. It is written over after `release`.
 
         Raises:
             StoreError: the slide cannot be opened, or one of these patches is damaged.
@@ -199,7 +202,7 @@ class _Feed(Iterator[PatchBatch]):
     def _batch(
         self, reading: SlideReading, slide: StoredSlide, start: int, stop: int
     ) -> PatchBatch:
-        buffer = self._buffer(slide.grid.patch_px)
+        buffer = self._buffer(slide.patch_size, input_dtype(slide))
         pixels = buffer.numpy()
         pieces = [range(i, min(i + PIECE, stop)) for i in range(start, stop, PIECE)]
         parts = [
@@ -208,15 +211,16 @@ class _Feed(Iterator[PatchBatch]):
         ]
         return PatchBatch(reading, slide, start, stop, buffer, parts, self._spare)
 
-    def _buffer(self, side: int) -> Tensor:
-        shape = (self._size, side, side, 3)
+    def _buffer(self, patch: Size, dtype: np.dtype[Any]) -> Tensor:
+        shape = (self._size, patch.height, patch.width, 3)
+        kind = torch.float32 if dtype == np.float32 else torch.uint8
         while self._spare:
             buffer = self._spare.pop()
-            if buffer.shape == shape:
+            if (buffer.shape, buffer.dtype) == (shape, kind):
                 return buffer
-        return torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
+        return torch.empty(shape, dtype=kind, pin_memory=self._pinned)
 
 
-def _decode(slide: StoredSlide, patches: range, into: UInt8Image) -> None:
+def _decode(slide: StoredSlide, patches: range, into: NDArray[Any]) -> None:
     for place, index in enumerate(patches):
-        into[place] = slide.read_patch(index)
+        into[place] = read_network_input(slide, index)

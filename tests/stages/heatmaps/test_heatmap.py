@@ -1,0 +1,204 @@
+"""`run_heatmap`: what is written, what is skipped, and one line for each thing that is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.stages.heatmaps.conftest import Drawn
+from wsikit.config import HeatmapConfig, load_config
+from wsikit.errors import ConfigError, StoreError, UsageError
+from wsikit.stages.cohort import source_slides
+from wsikit.stages.heatmaps.heatmap import run_heatmap
+from wsikit.stages.heatmaps.run_scores import run_names, slide_scores
+from wsikit.stages.prediction.predict import run_predict
+from wsikit.stages.progress import Silent
+from wsikit.stages.run_folder import RunFolder
+from wsikit.stages.tiling.tile import run_tile
+from wsikit.store.store import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+GEOJSON = HeatmapConfig(formats=("geojson",))
+BOTH = HeatmapConfig(formats=("png", "geojson"))
+
+
+class Lines(Silent):
+    """Remember what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def written(folder: Path) -> dict[str, int]:
+    """Return name and time of every file in a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files}
+
+
+def edit_table(run: Path, slide_id: str, **columns: object) -> None:
+    """Change columns of a slide's patch scores."""
+    path = RunFolder(run).patch_table(slide_id)
+    table = pd.read_parquet(path)
+    attrs = dict(table.attrs)
+    table = table.assign(**columns)
+    table.attrs = attrs
+    table.to_parquet(path, index=False)
+
+
+def test_a_second_run_draws_nothing_and_touches_nothing(drawn: Drawn) -> None:
+    first = run_heatmap(drawn.store, drawn.run, None, GEOJSON)
+    assert len(first.done) == 8
+    assert first.empty == ["glass"]
+    folder = drawn.run / "heatmaps"
+    before = written(folder)
+    assert {"s000.geojson", "glass.geojson", "cohort.html"} <= before.keys()
+    again = run_heatmap(drawn.store, drawn.run, None, GEOJSON)
+    assert sorted(again.skipped) == sorted(first.done)
+    assert not again.done
+    assert written(folder) == before
+
+
+def test_what_changed_is_drawn_again_and_only_that(drawn: Drawn) -> None:
+    folder = drawn.run / "heatmaps"
+    run_heatmap(drawn.store, drawn.run, None, GEOJSON)
+    edit_table(drawn.run, "s003", score=np.float32(0.5))
+    (folder / "s004.geojson").unlink()
+    assert sorted(run_heatmap(drawn.store, drawn.run, None, GEOJSON).done) == ["s003", "s004"]
+    (folder / ".made" / "s005.json").write_text("{")  # a damaged record is no record
+    assert run_heatmap(drawn.store, drawn.run, None, GEOJSON).done == ["s005"]
+    other = GEOJSON.model_copy(update={"scale": "percentile"})
+    assert len(run_heatmap(drawn.store, drawn.run, None, other, slide_ids=["s001"]).done) == 1
+    again = run_heatmap(drawn.store, drawn.run, None, other, slide_ids=["s001"], overwrite=True)
+    assert again.done == ["s001"]
+
+
+def test_a_slide_without_tissue_gets_files_that_say_so(drawn: Drawn) -> None:
+    outcome = run_heatmap(drawn.store, drawn.run, None, BOTH, slide_ids=["glass"])
+    assert outcome.empty == ["glass"]
+    folder = drawn.run / "heatmaps"
+    assert json.loads((folder / "glass.geojson").read_text())["features"] == []
+    with Image.open(folder / "glass.png") as picture:
+        picture.load()
+    scores = slide_scores(RunFolder(drawn.run), Store(drawn.store).slide("glass"), GEOJSON)
+    assert "no tissue was found" in scores.shown_meaning
+
+
+def test_wrong_slides_are_named_and_the_rest_goes_on(drawn: Drawn) -> None:
+    edit_table(drawn.run, "s000", score=np.float32(np.nan))
+    RunFolder(drawn.run).patch_table("s001").write_bytes(b"PAR1 not a table")
+    RunFolder(drawn.run).patch_table("gone").write_bytes(
+        RunFolder(drawn.run).patch_table("s002").read_bytes()
+    )
+    edit_table(drawn.run, "s003", x=0)
+    edit_table(drawn.run, "s004", score="high")
+    outcome = run_heatmap(drawn.store, drawn.run, None, GEOJSON)
+    assert sorted(outcome.done) == ["s002", "s005", "s006", "s007"]
+    assert sorted(outcome.failed) == ["gone", "s000", "s001", "s003", "s004"]
+    assert all("\n" not in reason for reason in outcome.failed.values())
+    assert (
+        "patch scores ('probability of tumour') are not between 0 and 1" in outcome.failed["s000"]
+    )
+    assert "s000.parquet" in outcome.failed["s000"]
+    assert "no table of patch scores" in outcome.failed["s001"]
+    assert "tiled again since it was predicted" in outcome.failed["s003"]
+    assert "no table of patch scores" in outcome.failed["s004"]
+    assert not (drawn.run / "heatmaps" / "s003.geojson").exists()
+    page = (drawn.run / "heatmaps" / "cohort.html").read_text()
+    assert "tiled again since" in page
+
+
+def test_a_store_tiled_again_is_noticed_though_the_corners_are_the_same(drawn: Drawn) -> None:
+    config = load_config(
+        None,
+        ["tile.size=128", "tile.mpp=1.0", "tile.filters=[rgb]", "tile.rgb.window=20",
+         "tile.stain.method=none"],
+    )  # fmt: skip
+    again = drawn.store.parent / "again"
+    run_tile(source_slides([drawn.slides / "s001.tiff"]), again, config.tile)
+    outcome = run_heatmap(again, drawn.run, None, GEOJSON, slide_ids=["s001"])
+    assert "tiled again since it was predicted" in outcome.failed["s001"]
+    # A table of an earlier wsikit names no patches: its corners are believed.
+    path = RunFolder(drawn.run).patch_table("s001")
+    table = pd.read_parquet(path)
+    table.attrs = {"score": "probability of tumour", "kind": "probability"}
+    table.to_parquet(path, index=False)
+    assert run_heatmap(again, drawn.run, None, GEOJSON, slide_ids=["s001"]).done == ["s001"]
+
+
+def test_a_wrong_call_is_one_line(drawn: Drawn) -> None:
+    with pytest.raises(StoreError, match="no patch scores yet"):
+        run_heatmap(drawn.store, drawn.store.parent / "nowhere", None, GEOJSON)
+    with pytest.raises(StoreError, match="'s99' has no patch scores"):
+        run_heatmap(drawn.store, drawn.run, None, GEOJSON, slide_ids=["s99"])
+    with pytest.raises(UsageError, match="no such folder"):
+        run_heatmap(drawn.store, drawn.run, None, GEOJSON, truth=drawn.store / "truth")
+    with pytest.raises(UsageError):
+        run_heatmap(drawn.store, drawn.run, None, GEOJSON, slides=drawn.store / "nowhere")
+    with pytest.raises(ConfigError, match="did you mean 'geojson'"):
+        load_config(None, ['heatmap.formats=["gejson"]'])
+
+
+def test_attention_is_a_percentile_and_says_so_unless_asked_otherwise(drawn: Drawn) -> None:
+    run, stored = RunFolder(drawn.run), Store(drawn.store).slide("s001")
+    shown = slide_scores(run, stored, HeatmapConfig(score="attention"))
+    assert shown.shown_meaning == "attention: percentile within this slide"
+    raw = slide_scores(run, stored, HeatmapConfig(score="attention", scale="raw"))
+    assert raw.shown_meaning == "attention: share of the highest in this slide"
+    np.testing.assert_allclose(raw.shown, raw.values / raw.values.max(), rtol=1e-6)
+    ranked = slide_scores(run, stored, HeatmapConfig(scale="percentile"))
+    assert ranked.shown_meaning == "probability of tumour: percentile within this slide"
+    np.testing.assert_array_equal(ranked.shown, ranked.percentile / np.float32(100))
+    assert slide_scores(run, stored, GEOJSON).shown_meaning == "probability of tumour"
+
+
+def test_several_runs_the_first_is_drawn_and_a_wrong_one_is_told(drawn: Drawn) -> None:
+    from wsikit.stages.heatmaps import formats
+
+    seen = []
+    lines = Lines()
+    before = formats.FORMATS["geojson"]
+    try:
+        formats.FORMATS["geojson"] = lambda slide, folder: seen.append(slide)  # type: ignore[index]
+        edit_table(drawn.graphs, "s002", score=np.float32(7))
+        outcome = run_heatmap(
+            drawn.store, drawn.run, None, GEOJSON, others=[drawn.graphs],
+            slide_ids=["s001", "s002"], progress=lines,
+        )  # fmt: skip
+    finally:
+        formats.FORMATS["geojson"] = before  # type: ignore[index]
+    assert outcome.done == ["s001", "s002"]
+    first, second = seen
+    assert first.run == "run"
+    assert [other.name for other in first.others] == ["graphs"]
+    assert first.prediction["slide_id"] == "s001"
+    assert not second.others
+    assert any("s002: run graphs left out" in line for line in lines.said)
+
+
+def test_runs_are_named_by_as_much_of_their_path_as_it_takes() -> None:
+    assert run_names([Path("/x/a/run"), Path("/x/b/run")]) == ["a/run", "b/run"]
+    assert run_names([Path("/x/a"), Path("/x/b")]) == ["a", "b"]
+    with pytest.raises(UsageError, match="twice"):
+        run_names([Path("a"), Path("a")])
+
+
+def test_predict_keeps_why_a_slide_failed_and_forgets_it_once_it_is_scored(drawn: Drawn) -> None:
+    run = RunFolder(drawn.run)
+    assert list(run.failures()) == ["glass"]
+    features = drawn.store / "slides" / "s001.zarr" / "features"
+    away = drawn.store / "away"
+    features.rename(away)
+    assert "s001" in run_predict(drawn.store, drawn.run, device="cpu", slide_ids=["s001"]).failed
+    assert sorted(run.failures()) == ["glass", "s001"]
+    away.rename(features)
+    run_predict(drawn.store, drawn.run, device="cpu", slide_ids=["s001"])
+    assert list(run.failures()) == ["glass"]

@@ -1,0 +1,1 @@
+"""UMAE, a masked autoencoder of pictures of one specimen at four magnifications."""

@@ -1,0 +1,1 @@
+"""One slide with its scores as a page that zooms, with no server and no network."""

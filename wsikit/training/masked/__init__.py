@@ -1,0 +1,1 @@
+"""Pre-training by restoring what was hidden of pictures at four magnifications."""
