@@ -124,7 +124,11 @@ def breasts(part: Part, rows: dict[str, Interval]) -> None:
             f"patches-{folder}", patches, cut, splits, "resnet50_cbam", first
         )
         starts = [
-            [*D, f"train.patch.encoder=file:{part.study.out / f'patches-{folder}-{seed}'}"]
+            [
+                *D,
+                f"train.patch.encoder=file:{part.study.out / f'patches-{folder}-{seed}'}",
+                "train.patch.weights=pretrained",
+            ]
             for seed in range(part.seeds)
         ]
         for words, sets in (("scratch", first), ("patches", starts)):
@@ -208,7 +212,7 @@ def table_of(rows: dict[str, Interval]) -> str:
     """Return the table as Markdown."""
     lines = ["| held-out patients | AUC | from | to |", "|---|---|---|---|"]
     for name, auc in rows.items():
-        cells = ("undefined" if v is None else f"{v:.3f}" for v in auc)
+        cells = ("undefined" if v is None else f"{v:.3f}" for v in auc[:3])
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 

@@ -96,7 +96,13 @@ def run_recipe(study: Study, small: bool, seed: int) -> list[str]:
             ("published or random", "whole", f"train.patch.encoder={encoder}"),
             ("patches P", "whole-from-patches", start),
         ):
-            second.append({"network": name, "start": words, **train(stage, encoder, [setting])})
+            second.append(
+                {
+                    "network": name,
+                    "start": words,
+                    **train(stage, encoder, [setting, *_own_weights(setting)]),
+                }
+            )
     run = RunFolder(study.out / _folder("whole-from-patches", list(networks.values())[-1]))
     held_out = list(run.predictions()["slide_id"])
     run_grad_cam(
@@ -108,6 +114,11 @@ def run_recipe(study: Study, small: bool, seed: int) -> list[str]:
         write_tables(study.out / "table1", f"Patches P: {words}", first),
         write_tables(study.out / "table2", f"Whole mammograms G: {words}", second),
     ]
+
+
+def _own_weights(setting: str) -> list[str]:
+    """A file brings its own weights, whatever the other networks start from."""
+    return ["train.patch.weights=pretrained"] if "=file:" in setting else []
 
 
 def _folder(stage: str, encoder: str) -> str:

@@ -273,6 +273,9 @@ class PretrainConfig(Section):
     )
 
 
+HeatmapFormat = Literal["png", "sheet", "geojson", "ome-tiff", "html", "html-file"]
+
+
 class HeatmapConfig(Section):
     """What `wsikit heatmap` does."""
 
@@ -314,9 +317,7 @@ class HeatmapConfig(Section):
     html_file_mb: float = Field(
         25, ge=1, le=1000, description="how large one HTML file may be; its picture is made to fit"
     )
-    formats: tuple[Literal["png", "sheet", "geojson", "ome-tiff", "html", "html-file"], ...] = Field(
-        ("png", "geojson"), description="files to write"
-    )
+    formats: tuple[HeatmapFormat, ...] = Field(("png", "geojson"), description="files to write")
 
 
 class Config(Section):

@@ -99,12 +99,14 @@ class Xception(TimmXception):
         self.bn2, self.act2 = nn.BatchNorm2d(second), nn.ReLU(inplace=True)
         widths = (second, *stages)
         for number in (1, 2, 3):
-            block = Block(*widths[number - 1 : number + 1], 2, 2, start_with_relu=number > 1)
-            self.add_module(f"block{number}", block)
+            before, after = widths[number - 1 : number + 1]
+            down = Block(before, after, 2, 2, start_with_relu=number > 1)
+            self.add_module(f"block{number}", down)
         for number in range(4, 4 + MIDDLE):
-            kept = number < 4 + middle
-            block = Block(stages[-1], stages[-1], 3, 1) if kept else nn.Identity()
-            self.add_module(f"block{number}", block)
+            same: nn.Module = nn.Identity()
+            if number < 4 + middle:
+                same = Block(stages[-1], stages[-1], 3, 1)
+            self.add_module(f"block{number}", same)
         self.block12 = Block(stages[-1], exit1, 2, 2, grow_first=False)
         self.conv3 = SeparableConv2d(exit1, exit2, 3, 1, 1)
         self.bn3 = nn.BatchNorm2d(exit2)
@@ -119,7 +121,9 @@ class Xception(TimmXception):
         if pooled_shortcuts:
             for name in SHORTCUTS:
                 block = self.get_submodule(name)
-                block.skip = PooledShortcut(block.skip.in_channels, block.skip.out_channels)
+                conv = block.get_submodule("skip")
+                if isinstance(conv, nn.Conv2d):
+                    block.skip = PooledShortcut(conv.in_channels, conv.out_channels)
         self.feature_info = [{"num_chs": last, "reduction": 32, "module": "act4"}]
         self.global_pool, self.fc = create_classifier(last, num_classes, pool_type=global_pool)
         for layer in self.modules():

@@ -19,6 +19,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 
+from wsikit.heatmap.halve import halve_even
 from wsikit.types import Mpp, Size, UInt8Image
 
 TILE_PX = 512
@@ -95,16 +96,6 @@ def encode_tile(tile: UInt8Image) -> bytes:
     )
 
 
-def halve(rows: UInt8Image) -> UInt8Image:
-    """Average every 2x2 pixels into one, halves up; an odd last row or column is dropped."""
-    height, width = rows.shape[0] // 2, rows.shape[1] // 2
-    whole = rows[: 2 * height, : 2 * width]
-    pairs = whole[0::2].astype(np.uint16)
-    pairs += whole[1::2]
-    total = pairs[:, 0::2] + pairs[:, 1::2]
-    return np.asarray((total + 2) >> 2, np.uint8)
-
-
 class _Level:
     """Gather a level's rows into rows of tiles, and hand each on at half its size."""
 
@@ -138,7 +129,7 @@ class _Level:
         for left in range(0, rows.shape[1], TILE_PX):
             self._sink(encode_tile(rows[:, left : left + TILE_PX]))
         if self._below is not None:
-            self._below.add(halve(rows))
+            self._below.add(halve_even(rows))
 
 
 class _Spool:

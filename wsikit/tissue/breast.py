@@ -76,7 +76,7 @@ def _bright(small: FloatArray) -> BoolMask:
     """
     smooth = ndimage.gaussian_filter(np.sqrt(small), 1.0)
     inner = smooth[tuple(slice(round(BORDER * n), n - round(BORDER * n)) for n in smooth.shape)]
-    otsu = float(threshold_otsu(inner))  # type: ignore[no-untyped-call]
+    otsu = float(threshold_otsu(inner))
     bright = np.asarray(smooth > 0.5 * (otsu + float(np.percentile(inner, 1))))
     _clear_borders(bright)
     _clear_borders(bright.T)

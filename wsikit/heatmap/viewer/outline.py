@@ -20,8 +20,8 @@ def outline_rings(truth: TruthOutline) -> list[NDArray[np.float64]]:
     """
     rim = np.pad(truth.mask, 1).astype(np.uint8)  # closes the line at the picture's edge
     rings = []
-    for ring in find_contours(rim, 0.5):  # type: ignore[no-untyped-call]
-        corners = approximate_polygon(ring, tolerance=0.25)  # type: ignore[no-untyped-call]
+    for ring in find_contours(rim, 0.5):
+        corners = approximate_polygon(ring, tolerance=0.25)
         # Contours run through centres of pixels: index 1 of the rim is the mask's first, at 0.5.
         rings.append((corners[:, ::-1] - 0.5) * np.array(truth.downsample))
     return rings

@@ -10,6 +10,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
+from wsikit.heatmap.halve import halve_even
 from wsikit.types import Box, Mpp, Size, UInt8Image
 
 TILE_PX = 512
@@ -143,6 +144,6 @@ class _Levels:
 def halve(image: UInt8Image) -> UInt8Image:
     """Average blocks of 2 x 2, rounding halves up; an odd last row or column counts twice."""
     odd = (image.shape[0] % 2, image.shape[1] % 2)
-    even = np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge").astype(np.uint16)
-    total = even[0::2, 0::2] + even[1::2, 0::2] + even[0::2, 1::2] + even[1::2, 1::2]
-    return ((total + 2) >> 2).astype(np.uint8)
+    if any(odd):
+        image = np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
+    return halve_even(image)

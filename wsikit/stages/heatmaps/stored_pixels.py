@@ -1,24 +1,29 @@
 """Read the store's image of a slide as a slide: its patches, and its thumbnail where none lies.
 
 The store keeps foreground patches alone, stain-normalised. Between them, and in overviews that are
-as coarse as the thumbnail, the thumbnail is shown, which is not normalised.
+as coarse as the thumbnail, the thumbnail is shown, which is not normalised. It keeps no smaller
+levels of them, so each patch is averaged down as it is decoded, and only then put in its place.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar
 
 import numpy as np
 from PIL import Image
 
 from wsikit.errors import StoreError
+from wsikit.slides.resample import area_average
 from wsikit.slides.slide import WHITE, Level, Slide
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.types import Box, Mpp, Size, UInt8Image
 
 CACHE_BYTES = 1 << 27
 """Decoded patches that are kept: a row of a wide slide, which tiles that cross it read twice."""
+
+FACTORS = (1, 2, 4, 8, 16)
+"""Patches are averaged down by these, where their sides allow it."""
 
 
 class NoPixelsError(StoreError):
@@ -50,19 +55,25 @@ class StoredPixels(Slide):
         self._scale = grid.scale if stored.has_pixels else across
         overview = (across[0] / self._scale[0], across[1] / self._scale[1])
         height, width = self._thumbnail.shape[:2]
-        levels = [Level(Size(width, height), overview)]
-        if stored.has_pixels:
-            levels = [Level(grid.image_px, (1.0, 1.0)), *(levels if min(overview) > 1 else [])]
+        self._factors = _factors(grid.patch_size, min(overview)) if stored.has_pixels else ()
+        levels = [
+            Level(Size(-(-grid.image_px.width // k), -(-grid.image_px.height // k)), (k, k))
+            for k in self._factors
+        ]
+        if not levels or min(overview) > 1:
+            levels.append(Level(Size(width, height), overview))
         self.levels = tuple(levels)
         own = stored.mpp_l0
         self.metadata_mpp = (own.x * self._scale[0], own.y * self._scale[1])
         self.properties = {}
         self._thumbnail_down = overview
-        patches = stored.patches
-        places = zip(patches.row.tolist(), patches.col.tolist(), strict=True)
+        places = zip(stored.patches.row.tolist(), stored.patches.col.tolist(), strict=True)
         self._index = {place: n for n, place in enumerate(places)} if stored.has_pixels else {}
         size = 3 * grid.patch_size.width * grid.patch_size.height
-        self._patch = lru_cache(max(4, CACHE_BYTES // size))(stored.read_rgb)
+        self._patch = [
+            lru_cache(max(4, CACHE_BYTES * k * k // size))(partial(self._averaged, k))
+            for k in self._factors
+        ]
 
     @property
     def mpp(self) -> Mpp:
@@ -99,38 +110,52 @@ class StoredPixels(Slide):
 
     def read_level(self, level: int, x: int, y: int, width: int, height: int) -> UInt8Image:
         """Read the image, or the thumbnail; see `Slide.read_level`."""
-        if level > 0 or not self._stored.has_pixels:
+        if level >= len(self._factors):
             return self._thumbnail[y : y + height, x : x + width]
-        side, down = self._stored.grid.patch_size
-        image = np.empty((height, width, 3), np.uint8)
-        bare = True
-        for row in range(y // down, (y + height - 1) // down + 1):
-            for col in range(x // side, (x + width - 1) // side + 1):
-                index = self._index.get((row, col))
-                if index is None and bare:
-                    image[:] = self._overview(x, y, width, height)
-                    bare = False
-        for row in range(y // down, (y + height - 1) // down + 1):
-            for col in range(x // side, (x + width - 1) // side + 1):
-                index = self._index.get((row, col))
-                if index is not None:
-                    _paste(image, self._patch(index), col * side - x, row * down - y)
+        factor = self._factors[level]
+        across, down = (side // factor for side in self._stored.grid.patch_size)
+        places = [
+            (row, col)
+            for row in range(y // down, (y + height - 1) // down + 1)
+            for col in range(x // across, (x + width - 1) // across + 1)
+        ]
+        known = {place: self._index[place] for place in places if place in self._index}
+        if len(known) == len(places):
+            image = np.empty((height, width, 3), np.uint8)
+        else:
+            image = self._overview(factor, x, y, width, height)
+        for (row, col), index in known.items():
+            _paste(image, self._patch[level](index), col * across - x, row * down - y)
         return image
 
-    def _overview(self, x: int, y: int, width: int, height: int) -> UInt8Image:
-        """Enlarge the thumbnail's part of a rectangle of the image."""
+    def _averaged(self, factor: int, index: int) -> UInt8Image:
+        """Read a patch at a fraction of its size."""
+        patch = self._stored.read_rgb(index)
+        width, height = self._stored.grid.patch_size
+        size = Size(width // factor, height // factor)
+        return patch if factor == 1 else area_average(patch, (0, 0), (factor, factor), size)
+
+    def _overview(self, factor: int, x: int, y: int, width: int, height: int) -> UInt8Image:
+        """Enlarge the thumbnail's part of a rectangle of the image at a fraction of its size."""
         rows, cols = self._thumbnail.shape[:2]
-        across, down = self._thumbnail_down
+        across, down = (side / factor for side in self._thumbnail_down)
         left, top = min(x / across, cols - 1e-3), min(y / down, rows - 1e-3)
         right, bottom = min((x + width) / across, cols), min((y + height) / down, rows)
         corners = (int(left), int(top), int(np.ceil(right)), int(np.ceil(bottom)))
         part = Image.fromarray(self._thumbnail[corners[1] : corners[3], corners[0] : corners[2]])
         box = (left - corners[0], top - corners[1], right - corners[0], bottom - corners[1])
-        return np.asarray(part.resize((width, height), Image.Resampling.BILINEAR, box=box))
+        return np.array(part.resize((width, height), Image.Resampling.BILINEAR, box=box))
 
     def close(self) -> None:
         """Let the decoded patches go."""
-        self._patch.cache_clear()
+        for read in self._patch:
+            read.cache_clear()
+
+
+def _factors(patch: Size, coarsest: float) -> tuple[int, ...]:
+    """Return those of `FACTORS` that divide both sides and are finer than the thumbnail."""
+    fit = [k for k in FACTORS if patch.width % k == 0 and patch.height % k == 0]
+    return tuple(k for k in fit if k == 1 or k < coarsest)
 
 
 def _paste(image: UInt8Image, patch: UInt8Image, left: int, top: int) -> None:

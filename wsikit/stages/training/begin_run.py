@@ -58,12 +58,12 @@ class Schedule:
     def of(cls, config: Config, method: Method | PatchMethod) -> Schedule:
         """Fill in what the recipe leaves to the method."""
         train = config.train
-        of_patches = isinstance(method, PatchMethod)
+        own = method if isinstance(method, PatchMethod) else None
         return cls(
             train.epochs or method.epochs,
             train.patience or method.patience,
-            train.patch.encoder or (method.encoder if of_patches else None),
-            method.settings if of_patches else {},
+            train.patch.encoder or (own.encoder if own else None),
+            own.settings if own else {},
         )
 
     def written_into(self, config: Config) -> Config:

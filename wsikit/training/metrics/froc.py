@@ -90,7 +90,7 @@ def peaks(rowcol: NDArray[np.int64], scores: Floats) -> NDArray[np.intp]:
     # A frame that is lower than all: what lies at the slide's border can be a peak too.
     image = np.full((int(rows.max()) + 2, int(cols.max()) + 2), -np.inf)
     image[rows, cols] = scores
-    top: Any = local_maxima(image, connectivity=2)  # type: ignore[no-untyped-call]
+    top: Any = local_maxima(image, connectivity=2)
     plateau, _ = ndimage.label(top, structure=np.ones((3, 3)))
     patches = np.flatnonzero(plateau[rows, cols])
     patches = patches[np.lexsort((cols[patches], rows[patches]))]

@@ -20,7 +20,7 @@ class _Logits(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Tensor:
-        logits = self.network(pixels)  # (B, C)
+        logits: Tensor = self.network(pixels)  # (B, C)
         if logits.shape[1] == 2:  # the same classes by their difference: a fixed logit has no slope
             difference = logits[:, 1:] - logits[:, :1]
             return torch.cat([-difference, difference], dim=1)
@@ -61,7 +61,8 @@ def grad_cam(network: PatchNetwork, pixels: Tensor, target: int) -> FloatArray:
     large = LayerAttribution.interpolate(cam.detach(), shape, "bilinear")[:, 0]  # (B, H, W)
     maps: FloatArray = large.cpu().numpy().astype(np.float32)
     top = maps.max(axis=(1, 2), keepdims=True)
-    return np.divide(maps, top, out=np.zeros_like(maps), where=top > 0)
+    shares: FloatArray = np.divide(maps, top, out=np.zeros_like(maps), where=top > 0)
+    return shares
 
 
 def last_map(backbone: nn.Module, side: int) -> nn.Module:

@@ -81,4 +81,4 @@ def warped(pixels: NDArray[Any], movement: NDArray[np.float64]) -> NDArray[Any]:
         pixels, (to_origin + turn + back).inverse, order=1, mode="edge", preserve_range=True
     )
     whole = np.issubdtype(pixels.dtype, np.integer)
-    return (np.rint(moved) if whole else moved).astype(pixels.dtype)
+    return np.asarray(np.rint(moved) if whole else moved, pixels.dtype)
