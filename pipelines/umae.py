@@ -292,8 +292,7 @@ def _rows(study: Study) -> Iterator[Row]:
                 continue
             values = np.mean([_measured(table) for table in tables], axis=0)
             drawn = _resampled(tables, study.recipe.train.bootstrap, study.recipe.seed)
-            with np.errstate(invalid="ignore"):
-                low, high = np.nanpercentile(drawn, [2.5, 97.5], axis=0)
+            low, high = _interval(drawn)
             everyone = pd.concat(tables)
             for number, metric in enumerate(METRICS):
                 yield Row(
@@ -329,6 +328,15 @@ def _resampled(tables: Sequence[pd.DataFrame], count: int, seed: int) -> np.ndar
             )
         drawn.append(np.mean(means, axis=0))
     return np.array(drawn)
+
+
+def _interval(drawn: np.ndarray) -> np.ndarray:
+    """Return (2, metrics): the middle 95 %; of what was never defined, not a number."""
+    known = ~np.isnan(drawn).all(axis=0)
+    found = np.full((2, drawn.shape[1]), np.nan)
+    if known.any():
+        found[:, known] = np.nanpercentile(drawn[:, known], [2.5, 97.5], axis=0)
+    return found
 
 
 def _write_tables(study: Study, rows: Sequence[Row]) -> str:
@@ -383,8 +391,10 @@ def _ablation_lines(table: pd.DataFrame, variants: Sequence[str]) -> Iterator[st
 
 
 def _cell(row: object) -> str:
-    numbers = [getattr(row, name) for name in ("value", "low", "high")]
-    value, low, high = ("-" if np.isnan(n) else f"{100 * n:.1f}" for n in numbers)
+    numbers = [float(getattr(row, name)) for name in ("value", "low", "high")]
+    if np.isnan(numbers).any():
+        return "undefined"
+    value, low, high = (f"{100 * number:.1f}" for number in numbers)
     return f"{value} ({low} to {high})"
 
 
@@ -409,11 +419,12 @@ def _draw(study: Study, seed: int, split: pd.DataFrame) -> None:
     if not specimens:
         return
     item = validation_items(specimens, seed)[0]
-    looking = []
+    looking = {}
     for variant in study.variants:
         folder = study.place(variant, seed)
         if variant in (WITHOUT_RCA, UMAE):
-            looking.append(read_encoder(folder))
+            words = "without RCA" if variant == WITHOUT_RCA else "with RCA"
+            looking[words] = read_encoder(folder)
         if ABLATION[variant] is None:
             continue
         model, _ = run_pretrain(

@@ -32,14 +32,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from safetensors import safe_open
 from shared.mammography import (
     Study,
     Training,
     arguments,
+    best_epoch,
     confusion_table,
+    held_out,
     patient_split,
     positive_of,
+    start_of,
     train_one,
     with_split,
     write_tables,
@@ -73,6 +77,11 @@ SMALL_SETS = (
     "train.epochs=4", "train.lr=3e-2", "train.bootstrap=100", "train.near_duplicates=allow",
     "train.patch.weights=random", "train.patch.input_px=75",
 )  # fmt: skip
+SOURCE = {
+    "Xception": (0.9314, 0.9844, 23_227_433), "Xception-A": (0.9513, 0.9854, 23_369_115),
+    "Xception-B": (0.9587, 0.9887, 24_278_313), "Xception-C": (0.9746, 0.9912, 24_875_297),
+}  # fmt: skip
+"""Accuracy, AUC and parameters that the source prints, of copies on both sides."""
 SMALL_HIDDEN = [64, 16]
 SHARES = (0.64, 0.16, 0.2)
 
@@ -104,12 +113,14 @@ def run_recipe(study: Study, small: bool, seed: int) -> list[str]:
     second = [
         {
             "network": name,
+            "start": start_of(run_of(study.out, encoder, True)),
             **{
                 key: one
                 for key, one in train(encoder, hidden).items()
                 if key in ("accuracy", "auc")
             },
             "parameters": _parameters(run_of(study.out, encoder, True)),
+            **({} if small else _printed(name)),
         }
         for name, encoder in (*others, *changes.items(), last)
     ]
@@ -120,22 +131,23 @@ def run_recipe(study: Study, small: bool, seed: int) -> list[str]:
         slide_ids=list(RunFolder(best).predictions()["slide_id"]),
         device=study.device, progress=study.progress,
     )  # fmt: skip
-    words = "held-out lesions; 95 % intervals by bootstrap over patients"
+    words = held_out(best, store, cohort, "lesions", small)
     return [
-        write_tables(study.out / "table1", f"Accuracy, {words}", first),
-        write_tables(study.out / "table2", f"All with the source's classifier, {words}", second),
-        confusion_table(best, study.out / "confusion.md"),
+        write_tables(study.out / "table1", f"Accuracy: {words}.", first),
+        write_tables(study.out / "table2", f"With the source's classifier: {words}.", second),
+        confusion_table(best, f"{last[0]}: {words}.", study.out / "confusion.md"),
     ]
+
+
+def _printed(name: str) -> dict[str, float | None]:
+    """Return what the source prints, as columns."""
+    accuracy, area, parameters = SOURCE.get(name, (None, None, None))
+    return {"source accuracy": accuracy, "source auc": area, "source parameters": parameters}
 
 
 def run_of(out: Path, encoder: str, classifier: bool) -> Path:
     """Return the run of a row."""
     return out / f"{encoder.replace(':', '-')}-{'classifier' if classifier else 'layer'}"
-
-
-def _chosen(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return the columns of the source's second table."""
-    return {name: metrics[name] for name in ("accuracy", "auc")}
 
 
 def _parameters(run: Path) -> int:
@@ -155,14 +167,19 @@ def _parameters(run: Path) -> int:
 def _draw_curves(run: Path, path: Path) -> None:
     """Draw loss of both sides and accuracy of validation, epoch by epoch."""
     rows = pd.read_csv(RunFolder(run).fold(0) / "history.csv")
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    kept = best_epoch(run)
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure.suptitle(f"{run.name}: epoch {kept} was kept", fontsize=10)
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    left.plot(rows["epoch"], rows["train_loss"], label="train")
-    left.plot(rows["epoch"], rows["val_loss"], label="validation")
+    left.plot(rows["epoch"], rows["train_loss"], label="train", marker=".")
+    left.plot(rows["epoch"], rows["val_loss"], label="validation", marker=".")
     left.set(xlabel="epoch", ylabel="loss")
+    right.plot(rows["epoch"], rows["val_accuracy"], color="C1", marker=".")
+    for axes in (left, right):
+        axes.axvline(kept, color="0.5", linestyle=":", label="kept")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.legend()
-    right.plot(rows["epoch"], rows["val_accuracy"], color="C1")
     right.set(xlabel="epoch", ylabel="accuracy of validation", ylim=(0, 1))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})

@@ -14,6 +14,7 @@ import pandas as pd
 
 from wsikit.atomic import write_bytes
 from wsikit.config import load_config
+from wsikit.encoders.encoder import RANDOM
 from wsikit.errors import CohortError
 from wsikit.stages.evaluation.evaluate import run_evaluate
 from wsikit.stages.ingest.cbis_ddsm import CbisOptions, find_cbis_ddsm
@@ -23,6 +24,7 @@ from wsikit.stages.ingest.mini_mias import MiniMiasOptions, find_mini_mias
 from wsikit.stages.progress import Progress
 from wsikit.stages.run_folder import RunFolder, write_table
 from wsikit.stages.training.train import run_train
+from wsikit.store.store import Store
 
 SHOWN = ("accuracy", "sensitivity", "specificity", "auc")
 SIDES = ("train", "val", "test")
@@ -135,6 +137,34 @@ def train_one(study: Study, training: Training) -> dict[str, dict[str, float | N
     return {name: metrics["pooled"][name] for name in SHOWN}
 
 
+def start_of(run: Path) -> str:
+    """Say what a run's network started from, as its encoder's id tells."""
+    words = "random" if f"-{RANDOM}-" in RunFolder(run).facts().encoder_id else "published"
+    return f"{words} weights"
+
+
+def held_out(run: Path, store: Path, cohort: Path, things: str, small: bool) -> str:
+    """Say in one line what a table was measured on.
+
+    Args:
+        run: one of the runs in it; all share their split.
+        store: where its pictures are.
+        cohort: CSV with the split.
+        things: what a slide is.
+        small: whether networks and pictures are small ones.
+    """
+    folder, stored = RunFolder(run), Store(store)
+    slide_ids = list(folder.predictions()["slide_id"])
+    table = pd.read_csv(cohort, dtype=str).groupby("split")["patient_id"].nunique()
+    sides = "/".join(str(table.get(side, 0)) for side in SIDES)
+    pictures = sum(stored.slide(slide_id).patch_count for slide_id in slide_ids)
+    words = (
+        f"{pictures} held-out pictures of {len(slide_ids)} {things}; {sides} patients train, "
+        f"validate and test; seed {folder.facts().seed}; 95 % intervals over patients"
+    )
+    return f"{words}. Small form: says nothing of mammograms" if small else words
+
+
 def positive_of(cohort: pd.DataFrame) -> str:
     """Return the setting that names the label to detect."""
     found = [name for name in POSITIVE if name in set(cohort["label"])]
@@ -169,6 +199,8 @@ def write_tables(path: Path, title: str, rows: Sequence[Mapping[str, object]]) -
 
 
 def _cell(cell: object) -> str:
+    if cell is None:
+        return ""
     if not isinstance(cell, Mapping):
         return f"{cell:,}" if isinstance(cell, int) else str(cell)
     value, low, high = (cell[key] for key in ("value", "low", "high"))
@@ -177,13 +209,18 @@ def _cell(cell: object) -> str:
     return f"{value:.3f}" + ("" if low is None else f" ({low:.3f} to {high:.3f})")
 
 
-def confusion_table(run: Path, path: Path) -> str:
+def confusion_table(run: Path, title: str, path: Path) -> str:
     """Write the held-out slides by true and predicted class; return the Markdown."""
     table = RunFolder(run).predictions()
     counts = pd.crosstab(table["label"], table["pred"])
     classes = list(RunFolder(run).facts().classes)
     counts = counts.reindex(index=classes, columns=classes, fill_value=0)
-    lines = [f"| true \\ predicted | {' | '.join(classes)} |", "|---|" + "---|" * len(classes)]
+    lines = [
+        title,
+        "",
+        f"| true \\ predicted | {' | '.join(classes)} |",
+        "|---|" + "---|" * len(classes),
+    ]
     lines += [f"| {name} | {' | '.join(map(str, row))} |" for name, row in
               zip(classes, counts.to_numpy().tolist(), strict=True)]  # fmt: skip
     text = "\n".join([*lines, ""])
@@ -205,7 +242,13 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("out", type=Path)
     parser.add_argument("--data-set", choices=("cbis-ddsm", "mini-mias"), default="cbis-ddsm")
     parser.add_argument("--small", action="store_true", help="small networks and pictures")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0, help="0 or more")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--device", default="auto")
     return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0")
+    return int(text)

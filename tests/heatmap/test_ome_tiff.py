@@ -14,13 +14,13 @@ import tiffslide
 import xmlschema
 
 from wsikit.errors import UsageError, WsikitError
-from wsikit.heatmap.halve import halve_even
 from wsikit.heatmap.ome_tiff_overlay import write_overlay_tiff
-from wsikit.heatmap.ome_tiff_pyramid import level_sizes
+from wsikit.heatmap.ome_tiff_pyramid import TILE_PX
 from wsikit.heatmap.ome_tiff_scores import lattice, score_image, write_score_tiff
 from wsikit.heatmap.ome_xml import OmeImage, ome_xml
 from wsikit.heatmap.paint import blend
 from wsikit.heatmap.scores import PatchScores
+from wsikit.pyramid import halve, level_sizes
 from wsikit.types import Box, Mpp, Size, UInt8Image
 
 MPP = Mpp(0.5, 0.46)
@@ -190,7 +190,7 @@ def test_all_readers_see_the_same_levels(overlay: Path):
         assert len(tiff.series) == 1
         assert all(level.pages[0].tile == (512, 512) for level in tiff.series[0].levels)
     sizes = [(level.shape[1], level.shape[0]) for level in levels]
-    assert sizes == [tuple(size) for size in level_sizes(Size(*sizes[0]))]
+    assert sizes == [tuple(size) for size in level_sizes(Size(*sizes[0]), TILE_PX)]
     assert len(sizes) == 4
     with openslide.OpenSlide(overlay) as slide, tiffslide.TiffSlide(overlay) as other:
         assert list(slide.level_dimensions) == list(other.level_dimensions) == sizes
@@ -268,7 +268,7 @@ def test_equal_input_gives_equal_bytes(tmp_path: Path, overlay: Path):
 def test_halving_averages_and_rounds_up():
     rows = np.random.default_rng(2).integers(0, 256, (5, 7, 3), np.uint8)
     fours = sum(rows[i:4:2, j:6:2].astype(float) for i in (0, 1) for j in (0, 1))
-    np.testing.assert_array_equal(halve_even(rows), np.floor(fours / 4 + 0.5))
+    np.testing.assert_array_equal(halve(rows), np.floor(fours / 4 + 0.5))
 
 
 def test_memory_does_not_grow_with_the_slide(tmp_path: Path):

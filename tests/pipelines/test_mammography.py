@@ -46,7 +46,13 @@ def test_both_tables_have_a_row_a_network_and_start(patches_first: tuple[Path, s
     out, printed = patches_first
     first, second = (pd.read_csv(out / f"table{n}.csv") for n in (1, 2))
     assert list(first["network"]) == ["small ResNet", "small ResNet + CBAM"]
-    assert list(second["start"]) == ["published or random", "patches P"] * 2
+    assert list(first["start"]) == ["random weights"] * 2
+    assert list(second["start"]) == ["random weights", "patches P"] * 2
+    head = (out / "table1.md").read_text().splitlines()[0]
+    held_out = RunFolder(out / "patches-cbam-test_resnet").predictions()
+    assert f"{8 * len(held_out)} held-out pictures of {len(held_out)} lesions" in head
+    assert "seed 0" in head
+    assert "Small form" in head
     for table in (first, second):
         for name in COLUMNS:
             assert table[name].between(0, 1).all()
@@ -54,7 +60,7 @@ def test_both_tables_have_a_row_a_network_and_start(patches_first: tuple[Path, s
             assert (low <= table.loc[low.index, name] + 1e-9).all()
             assert (high >= table.loc[high.index, name] - 1e-9).all()
     assert (out / "table1.md").read_text() in printed
-    row = re.search(r"^\| small ResNet \| (\d\.\d{3})", printed, re.M)
+    row = re.search(r"^\| small ResNet \| random weights \| (\d\.\d{3})", printed, re.M)
     assert row is not None
     assert float(row[1]) == pytest.approx(first["accuracy"][0], abs=5e-4)
 

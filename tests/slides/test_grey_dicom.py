@@ -68,6 +68,7 @@ def changed(files: list[Path], tmp_path: Path, **values: object) -> Path:
         ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "not one grey picture"),
         ({"PixelRepresentation": 1}, "signed"),
         ({"BitsAllocated": 32, "BitsStored": 32}, "32 of 32 bits"),
+        ({"Rows": None}, "does not state its Rows"),
     ],
 )
 def test_what_is_no_grey_picture_is_one_line(
@@ -93,6 +94,13 @@ def test_compressed_files_are_refused_before_they_are_read(
     path.write_bytes(made)
     with pytest.raises(SlideError, match="compressed"):
         read_grey_dicom(path)
+
+
+def test_what_is_no_dicom_is_said_without_a_parsers_words(tmp_path: Path) -> None:
+    (tmp_path / "other.dcm").write_bytes(b"not DICOM")
+    with pytest.raises(SlideError) as raised:
+        read_grey_dicom(tmp_path / "other.dcm")
+    assert raised.value.what == "other.dcm: not a DICOM file"
 
 
 @pytest.mark.parametrize("data", [b"", b"not DICOM", b"\0" * 128 + b"DICM", b"\xff" * 4000])

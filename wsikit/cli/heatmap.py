@@ -139,12 +139,14 @@ def heatmap(
     from wsikit.stages.heatmaps.heatmap import run_heatmap
     from wsikit.stages.heatmaps.stride import Scorer
 
+    if region and truth is None:
+        raise UsageError("--region speaks of the areas in --truth", "add --truth DIR")
     flags = {
         "heatmap.formats": _formats(formats, single_file),
         "heatmap.stride": stride,
         "heatmap.scale": scale,
         "heatmap.style": style,
-        "heatmap.thresholds": thresholds.split(",") if thresholds else None,
+        "heatmap.thresholds": None if thresholds is None else thresholds.split(","),
         "heatmap.origin": origin,
         "heatmap.regions": region or None,
     }

@@ -85,6 +85,7 @@ def draw_contact_sheet(
     *,
     colours: str = HEAT_MAP,
     origin: str = "",
+    mpp_known: bool = True,
 ) -> None:
     """Write the chosen patches as PNG, each with its rank, score and level-0 corner.
 
@@ -97,6 +98,7 @@ def draw_contact_sheet(
         path: the PNG to write.
         colours: one of `HEAT_MAPS`, for the borders.
         origin: where the pixels come from, in words.
+        mpp_known: whether `um_per_px` is true; if not, no scale bar is drawn.
 
     Raises:
         UsageError: the file cannot be written.
@@ -119,7 +121,7 @@ def draw_contact_sheet(
     _legend(canvas, scores, colours)
     at = TOP
     for (heading, chosen, images), count in zip(groups, rows, strict=True):
-        of = f" of {count_words(len(scores.values), 'patch')}"
+        of = f" of {count_words(len(scores.values), scores.unit)}"
         words = heading + of if len(chosen) else "no patch was scored in this slide"
         canvas.text(MARGIN, at + HEADING - 14, words, size=12)
         at += HEADING
@@ -129,10 +131,11 @@ def draw_contact_sheet(
                 canvas, scores, patch, image, left, at + n // columns * (cell.height + GAP), colours
             )
         at += count * (cell.height + GAP)
-    if small:
+    if small and mpp_known:
         canvas.bar(MARGIN, at + 6, max(120, small[0].shape[1] / 2), um_per_px.x * shrink)
     room = canvas.size.width
-    canvas.text(MARGIN, canvas.size.height - 30, _fit(_legend_words(um_per_px), room, 9), size=9)
+    words = _fit(_legend_words(um_per_px, mpp_known), room, 9)
+    canvas.text(MARGIN, canvas.size.height - 30, words, size=9)
     canvas.caption(_fit(_origin_words(shrink, origin), room, 9))
     canvas.save(path)
 
@@ -184,10 +187,12 @@ def _legend(canvas: Canvas, scores: PatchScores, colours: str) -> None:
     canvas.text(left + 206, top + 11, "100" if scores.by_percentile else "1", size=9)
 
 
-def _legend_words(um_per_px: Mpp) -> str:
+def _legend_words(um_per_px: Mpp, mpp_known: bool) -> str:
     """Say what border, numbers and bar are."""
     words = "border: the score's colour; x, y: corner of what was scored, level-0 px"
-    if max(um_per_px) / min(um_per_px) > NOT_SQUARE:
+    if not mpp_known:
+        words += "; the size of a pixel in um is not known"
+    elif max(um_per_px) / min(um_per_px) > NOT_SQUARE:
         words += f"; bar: across (a pixel is {um_per_px.x:.3g} x {um_per_px.y:.3g} um)"
     return words
 

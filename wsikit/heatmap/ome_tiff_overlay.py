@@ -11,7 +11,7 @@ import numpy as np
 from wsikit.atomic import whole_file
 from wsikit.heatmap.colours import HEAT_MAP
 from wsikit.heatmap.ome_tiff_pyramid import TILE_PX, write_pyramid
-from wsikit.heatmap.ome_xml import OmeImage, ome_xml
+from wsikit.heatmap.ome_xml import UNKNOWN_SIZE, OmeImage, ome_xml
 from wsikit.heatmap.paint import paint, value_map
 from wsikit.heatmap.scores import PatchScores
 from wsikit.types import Box, Mpp, Size, UInt8Image
@@ -35,6 +35,7 @@ def write_overlay_tiff(
     alpha: float = 0.45,
     colours: str = HEAT_MAP,
     origin: str = "",
+    mpp_known: bool = True,
 ) -> None:
     """Write the slide, coloured where it was scored, as OME-TIFF that appears whole or not at all.
 
@@ -51,6 +52,7 @@ def write_overlay_tiff(
         alpha: share of the colour over the tissue, 0..1.
         colours: one of `HEAT_MAPS`.
         origin: where the slide's pixels come from, in words.
+        mpp_known: whether `mpp` is true; if not, no size in micrometres is written.
 
     Raises:
         UsageError: the file cannot be written.
@@ -60,12 +62,13 @@ def write_overlay_tiff(
         max(1, math.floor(side / step + 1e-6)) for side, step in zip(slide_px, scale, strict=True)
     )
     size = Size(width, height)
-    um_per_px = Mpp(scale[0] * mpp.x, scale[1] * mpp.y)
+    um_per_px = Mpp(scale[0] * mpp.x, scale[1] * mpp.y) if mpp_known else None
     legend = f"{colours} from 0 to {100 if scores.by_percentile else 1}, {alpha:.0%} over the slide"
     described = OmeImage(
         name=f"{name} heatmap",
         channel=f"slide and {scores.shown_meaning}",
-        description=f"{scores.shown_meaning}, {legend}; without colour: not scored.",
+        description=f"{scores.shown_meaning}, {legend}; without colour: not scored."
+        f"{'' if mpp_known else ' ' + UNKNOWN_SIZE}",
         size=size,
         kind="uint8",
         samples=3,
@@ -73,7 +76,7 @@ def write_overlay_tiff(
         notes={
             "meaning": scores.shown_meaning,
             "colours": legend,
-            "patches": str(len(scores.values)),
+            scores.units: str(len(scores.values)),
             **({"slide pixels": origin} if origin else {}),
             "pixel, level-0 px": f"{scale[0]:.12g} x {scale[1]:.12g}",
             "frame": "level-0 pixels of the slide, origin top left, (x, y)",

@@ -11,39 +11,26 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import imagecodecs
 import numpy as np
 import tifffile
 
-from wsikit.heatmap.halve import halve_even
+from wsikit.heatmap.ome_xml import resolution_tags
+from wsikit.pyramid import JPEG_SUBSAMPLING, Level, TileSpool, level_sizes
 from wsikit.types import Mpp, Size, UInt8Image
 
 TILE_PX = 512
 """Side of a tile."""
 
-JPEG_QUALITY = 85
-
-JPEG_SUBSAMPLING = (2, 2)
-"""Luma pixels per chroma pixel along x and y."""
-
 BIG_BYTES = 1 << 31
 """A picture of more pixels' bytes than this is written as BigTIFF."""
 
 
-def level_sizes(size: Size) -> list[Size]:
-    """Return the size of every level, each half the one before, down to a single tile."""
-    sizes = [size]
-    while max(sizes[-1]) > TILE_PX and min(sizes[-1]) > 1:
-        sizes.append(Size(sizes[-1].width // 2, sizes[-1].height // 2))
-    return sizes
-
-
 def write_pyramid(
-    path: Path, size: Size, strips: Iterable[UInt8Image], xml: bytes, um_per_px: Mpp
+    path: Path, size: Size, strips: Iterable[UInt8Image], xml: bytes, um_per_px: Mpp | None
 ) -> None:
     """Write a picture as tiled JPEG pyramid.
 
@@ -55,104 +42,35 @@ def write_pyramid(
         size: (width, height) of the picture.
         strips: (n, width, 3) uint8 from top to bottom, `size.height` rows in all.
         xml: what the first directory says of the picture.
-        um_per_px: physical size of its pixels.
+        um_per_px: physical size of its pixels; None where nobody knows it.
 
     Raises:
         OSError: the file cannot be written.
     """
-    sizes = level_sizes(size)
+    sizes = level_sizes(size, TILE_PX)
     big = size.width * size.height * 3 > BIG_BYTES
     with (
         tempfile.TemporaryFile(dir=path.parent) as file,
         tifffile.TiffWriter(path, bigtiff=big) as tiff,
     ):
-        spools = [_Spool(file) for _ in sizes[1:]]
-        below: _Level | None = None
+        spools = [TileSpool(file) for _ in sizes[1:]]
+        below: Level | None = None
         for level, spool in zip(reversed(sizes[1:]), reversed(spools), strict=True):
-            below = _Level(level.width, spool.put, below)
+            below = Level(level.width, TILE_PX, spool.put, below)
         tiles = _full_tiles(size, strips, below)
         extra: dict[str, Any] = {"subifds": len(spools)} if spools else {}
         _write_level(tiff, size, tiles, um_per_px, description=xml, **extra)
         for k, (level, spool) in enumerate(zip(sizes[1:], spools, strict=True), start=1):
             # Level k's pixels are 2^k as wide as level 0's, whatever rounding did to its size.
-            mpp = Mpp(um_per_px.x * 2**k, um_per_px.y * 2**k)
+            mpp = um_per_px and Mpp(um_per_px.x * 2**k, um_per_px.y * 2**k)
             _write_level(tiff, level, spool, mpp, subfiletype=1)
     _list_levels(path)
 
 
-def encode_tile(tile: UInt8Image) -> bytes:
-    """Encode a tile as a JPEG of its own; it is filled up to full size with its edge pixels."""
-    missing = (TILE_PX - tile.shape[0], TILE_PX - tile.shape[1])
-    if any(missing):
-        tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
-    return bytes(
-        imagecodecs.jpeg8_encode(
-            np.ascontiguousarray(tile),
-            level=JPEG_QUALITY,
-            colorspace="RGB",
-            outcolorspace="YCBCR",
-            subsampling=JPEG_SUBSAMPLING,
-        )
-    )
-
-
-class _Level:
-    """Gather a level's rows into rows of tiles, and hand each on at half its size."""
-
-    def __init__(
-        self, width: int, sink: Callable[[bytes], object], below: _Level | None = None
-    ) -> None:
-        self._rows = np.empty((TILE_PX, width, 3), np.uint8)
-        self._filled = 0
-        self._sink = sink
-        self._below = below
-
-    def add(self, rows: UInt8Image) -> None:
-        """Take the next rows."""
-        while len(rows):
-            count = min(len(rows), TILE_PX - self._filled)
-            self._rows[self._filled : self._filled + count] = rows[:count]
-            self._filled += count
-            rows = rows[count:]
-            if self._filled == TILE_PX:
-                self._emit()
-
-    def finish(self) -> None:
-        """Write the rows that fill no tile, here and below."""
-        if self._filled:
-            self._emit()
-        if self._below is not None:
-            self._below.finish()
-
-    def _emit(self) -> None:
-        rows, self._filled = self._rows[: self._filled], 0
-        for left in range(0, rows.shape[1], TILE_PX):
-            self._sink(encode_tile(rows[:, left : left + TILE_PX]))
-        if self._below is not None:
-            self._below.add(halve_even(rows))
-
-
-class _Spool:
-    """Keep a level's encoded tiles in a shared file until their turn to be written comes."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._places: list[tuple[int, int]] = []
-
-    def put(self, tile: bytes) -> None:
-        self._places.append((self._file.seek(0, 2), len(tile)))
-        self._file.write(tile)
-
-    def __iter__(self) -> Iterator[bytes]:
-        for start, length in self._places:
-            self._file.seek(start)
-            yield self._file.read(length)
-
-
-def _full_tiles(size: Size, strips: Iterable[UInt8Image], below: _Level | None) -> Iterator[bytes]:
+def _full_tiles(size: Size, strips: Iterable[UInt8Image], below: Level | None) -> Iterator[bytes]:
     """Yield level 0's tiles, and feed the smaller levels on the way."""
     ready: list[bytes] = []
-    full = _Level(size.width, ready.append, below)
+    full = Level(size.width, TILE_PX, ready.append, below)
     missing = size.height
     for strip in strips:
         full.add(strip)
@@ -165,7 +83,11 @@ def _full_tiles(size: Size, strips: Iterable[UInt8Image], below: _Level | None) 
 
 
 def _write_level(
-    tiff: tifffile.TiffWriter, size: Size, tiles: Iterable[bytes], um_per_px: Mpp, **extra: Any
+    tiff: tifffile.TiffWriter,
+    size: Size,
+    tiles: Iterable[bytes],
+    um_per_px: Mpp | None,
+    **extra: Any,
 ) -> None:
     tiff.write(
         iter(tiles),
@@ -175,8 +97,7 @@ def _write_level(
         photometric="ycbcr",
         compression="jpeg",
         subsampling=JPEG_SUBSAMPLING,
-        resolution=(1e4 / um_per_px.x, 1e4 / um_per_px.y),
-        resolutionunit="CENTIMETER",
+        **resolution_tags(um_per_px),
         metadata=None,
         software=False,
         **extra,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from wsikit.atomic import whole_file
 from wsikit.errors import WsikitError
-from wsikit.heatmap.ome_xml import OmeImage, ome_xml
+from wsikit.heatmap.ome_xml import UNKNOWN_SIZE, OmeImage, ome_xml, resolution_tags
 from wsikit.heatmap.scores import PatchScores
 from wsikit.types import Mpp, Size
 
@@ -106,6 +106,8 @@ def write_score_tiff(
     mpp: Mpp,
     name: str,
     kind: PixelKind = "float32",
+    *,
+    mpp_known: bool = True,
 ) -> None:
     """Write the scores as a single-channel OME-TIFF that appears whole or not at all.
 
@@ -117,6 +119,7 @@ def write_score_tiff(
         mpp: micrometres per level-0 px.
         name: of the slide.
         kind: see `score_image`.
+        mpp_known: whether `mpp` is true; if not, no size in micrometres is written.
 
     Raises:
         UsageError: the file cannot be written.
@@ -124,11 +127,14 @@ def write_score_tiff(
     """
     places = lattice(scores, slide_px, step_l0)
     image = score_image(scores, places, kind)
-    um_per_px = Mpp(places.step_l0[0] * mpp.x, places.step_l0[1] * mpp.y)
+    um_per_px = None
+    if mpp_known:
+        um_per_px = Mpp(places.step_l0[0] * mpp.x, places.step_l0[1] * mpp.y)
     described = OmeImage(
         name=f"{name} patch scores",
         channel=scores.shown_meaning,
-        description=f"{scores.shown_meaning}. One pixel a patch. {_range_words(scores, kind)}",
+        description=f"{scores.shown_meaning}. One pixel a {scores.unit}. "
+        f"{_range_words(scores, kind)}{'' if mpp_known else ' ' + UNKNOWN_SIZE}",
         size=places.size,
         kind="float" if kind == "float32" else "uint8",
         samples=1,
@@ -137,8 +143,8 @@ def write_score_tiff(
         notes={
             "meaning": scores.shown_meaning,
             "values": _range_words(scores, kind),
-            "patches": str(len(scores.values)),
-            "patch, level-0 px": f"{scores.side_l0.width} x {scores.side_l0.height}",
+            scores.units: str(len(scores.values)),
+            f"{scores.unit}, level-0 px": f"{scores.side_l0.width} x {scores.side_l0.height}",
             "pixel, level-0 px": f"{places.step_l0[0]:.12g} x {places.step_l0[1]:.12g}",
             "origin, level-0 px": f"{places.origin_l0[0]:.12g}, {places.origin_l0[1]:.12g}",
             "frame": "level-0 pixels of the slide, origin top left, (x, y); the position is that "
@@ -155,8 +161,7 @@ def write_score_tiff(
             software=False,
             compression="zlib",
             photometric="minisblack",
-            resolution=(1e4 / um_per_px.x, 1e4 / um_per_px.y),
-            resolutionunit="CENTIMETER",
+            **resolution_tags(um_per_px),
         )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from wsikit.types import Mpp, Size
 
 NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
+
+UNKNOWN_SIZE = "The size of a pixel in micrometres is not known."
 
 ANNOTATION = "wsikit/heatmap"
 """Namespace of the annotation that says what the pixels mean."""
@@ -31,7 +34,8 @@ class OmeImage:
         size: (width, height) in pixels.
         kind: `float` for float32, `uint8` for grey or, with three samples, RGB.
         samples: values a pixel.
-        um_per_px: physical size of a pixel.
+        um_per_px: physical size of a pixel; None where nobody knows it: no size and no place in um
+            is then written.
         origin_um: where the upper left corner of the upper left pixel lies in the slide, in um
             from the level-0 origin along x and y.
         notes: further facts, by name.
@@ -43,7 +47,7 @@ class OmeImage:
     size: Size
     kind: str
     samples: int
-    um_per_px: Mpp
+    um_per_px: Mpp | None
     origin_um: tuple[float, float] = (0.0, 0.0)
     notes: Mapping[str, str] = field(default_factory=dict)
 
@@ -67,9 +71,11 @@ def ome_xml(image: OmeImage) -> bytes:
     root.set("Creator", "wsikit")
     element = SubElement(root, "Image", ID="Image:0", Name=_text(image.name))
     SubElement(element, "Description").text = _text(image.description)
-    corner = {axis: repr(float(at)) for axis, at in zip("XY", image.origin_um, strict=True)}
-    label = {"Name": "level-0 origin of the slide", **corner, "XUnit": _UNIT, "YUnit": _UNIT}
-    SubElement(element, "StageLabel", label)
+    corner = {}
+    if image.um_per_px is not None:
+        corner = {axis: repr(float(at)) for axis, at in zip("XY", image.origin_um, strict=True)}
+        label = {"Name": "level-0 origin of the slide", **corner, "XUnit": _UNIT, "YUnit": _UNIT}
+        SubElement(element, "StageLabel", label)
     _pixels(element, image, corner)
     if image.notes:
         SubElement(element, "AnnotationRef", ID="Annotation:0")
@@ -90,10 +96,7 @@ def _pixels(parent: Element, image: OmeImage, corner: Mapping[str, str]) -> None
         SizeC=str(image.samples),
         SizeZ="1",
         SizeT="1",
-        PhysicalSizeX=repr(float(image.um_per_px.x)),
-        PhysicalSizeXUnit=_UNIT,
-        PhysicalSizeY=repr(float(image.um_per_px.y)),
-        PhysicalSizeYUnit=_UNIT,
+        **_physical_size(image.um_per_px),
     )
     SubElement(
         pixels,
@@ -107,6 +110,29 @@ def _pixels(parent: Element, image: OmeImage, corner: Mapping[str, str]) -> None
     for axis, at in corner.items():
         place |= {f"Position{axis}": at, f"Position{axis}Unit": _UNIT}
     SubElement(pixels, "Plane", place)
+
+
+def _physical_size(um_per_px: Mpp | None) -> dict[str, Any]:
+    if um_per_px is None:
+        return {}
+    return {
+        "PhysicalSizeX": repr(float(um_per_px.x)),
+        "PhysicalSizeXUnit": _UNIT,
+        "PhysicalSizeY": repr(float(um_per_px.y)),
+        "PhysicalSizeYUnit": _UNIT,
+    }
+
+
+def resolution_tags(um_per_px: Mpp | None) -> dict[str, Any]:
+    """Return tifffile's arguments for the resolution tags; none where nobody knows the size.
+
+    Args:
+        um_per_px: physical size of a pixel.
+    """
+    if um_per_px is None:
+        return {}
+    size = (1e4 / um_per_px.x, 1e4 / um_per_px.y)
+    return {"resolution": size, "resolutionunit": "CENTIMETER"}
 
 
 def _annotation(root: Element, notes: Mapping[str, str]) -> None:

@@ -48,7 +48,7 @@ def draw_overlay(
     sheet.picture(0, panel.image, "tissue")
     painted = blend(panel.image, panel.scale, scores, alpha, colours)
     right = sheet.picture(1, painted, "tissue with patch scores")
-    words = f"{count_words(len(scores.values), 'patch')} scored; uncoloured: not scored"
+    words = f"{count_words(len(scores.values), scores.unit)} scored; uncoloured: not scored"
     if truth is not None:
         found = sheet.outline(right, truth)
         label = clean(truth.label)

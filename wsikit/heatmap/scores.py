@@ -26,6 +26,8 @@ class PatchScores:
             slide. `raw`: as it is, attention as a share of the slide's highest. `percentile`: as
             its percentile in the slide, whatever it is.
         detail: how the numbers came about, where they are not one a patch; empty otherwise.
+        unit: what has one score each, in a word that takes a plural: a patch, or a square of the
+            finer stride.
 
     Raises:
         ValueError: the arrays do not belong together.
@@ -39,6 +41,7 @@ class PatchScores:
     kind: ScoreKind
     scale: ScoreScale = "auto"
     detail: str = ""
+    unit: str = "patch"
 
     def __post_init__(self) -> None:
         count = len(self.values)
@@ -58,6 +61,11 @@ class PatchScores:
                 f"are not {wanted}",
                 "predict again, with weights from a training that did not diverge",
             )
+
+    @property
+    def units(self) -> str:
+        """The plural of `unit`."""
+        return f"{self.unit}es" if self.unit.endswith("ch") else f"{self.unit}s"
 
     @property
     def percentile(self) -> FloatArray:

@@ -11,16 +11,16 @@ import numpy as np
 import tifffile
 
 from wsikit.errors import WsikitError
-from wsikit.phantoms.pyramid import (
-    JPEG_SUBSAMPLING,
-    TILE_PX,
-    Level,
-    TileSpool,
-    level_sizes,
-)
 from wsikit.phantoms.render import render_block
 from wsikit.phantoms.spec import PhantomSpec
+from wsikit.pyramid import JPEG_SUBSAMPLING, Level, TileSpool, level_sizes
 from wsikit.types import Size, UInt8Image
+
+TILE_PX = 256
+"""Side of a tile."""
+
+SMALLEST_LEVEL_PX = 512
+"""The pyramid ends with the first level no wider and no higher than this."""
 
 STRIP_ROWS = 512
 """Rows drawn at a time; no pixel depends on it."""
@@ -84,7 +84,7 @@ def strips(spec: PhantomSpec, rows: int = STRIP_ROWS) -> Iterator[UInt8Image]:
 
 
 def _write(spec: PhantomSpec, path: Path) -> None:
-    sizes = level_sizes(spec.size)
+    sizes = level_sizes(spec.size, SMALLEST_LEVEL_PX)
     raw_bytes = 4 * spec.size.width * spec.size.height
     with (
         tempfile.TemporaryFile(dir=path.parent) as file,
@@ -93,7 +93,7 @@ def _write(spec: PhantomSpec, path: Path) -> None:
         spools = [TileSpool(file) for _ in sizes[1:]]
         below: Level | None = None
         for size, spool in zip(reversed(sizes[1:]), reversed(spools), strict=True):
-            below = Level(size.width, spool.put, below)
+            below = Level(size.width, TILE_PX, spool.put, below)
         _write_level(tiff, spec, 0, sizes[0], _full_tiles(spec, below))
         for index, spool in enumerate(spools, start=1):
             _write_level(tiff, spec, index, sizes[index], spool)
@@ -102,7 +102,7 @@ def _write(spec: PhantomSpec, path: Path) -> None:
 def _full_tiles(spec: PhantomSpec, below: Level | None) -> Iterator[bytes]:
     """Yield level 0's tiles and feed the smaller levels on the way."""
     ready: list[bytes] = []
-    full = Level(spec.size.width, ready.append, below)
+    full = Level(spec.size.width, TILE_PX, ready.append, below)
     missing = spec.size.height
     for strip in strips(spec):
         full.add(strip)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.errors import InvalidDicomError
 from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -31,6 +32,9 @@ _WANTED = [
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelSpacing",
     "ImagerPixelSpacing", "PixelData",
 ]  # fmt: skip
+
+
+_STATED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PhotometricInterpretation")
 
 
 class GreyPicture(NamedTuple):
@@ -65,6 +69,11 @@ def read_grey_dicom(path: Path) -> GreyPicture:
             return _picture(header, path.name)
     except SlideError:
         raise
+    except InvalidDicomError as error:
+        raise SlideError(f"{path.name}: not a DICOM file", "get the file again") from error
+    except OSError as error:
+        words = error.strerror or type(error).__name__
+        raise SlideError(f"{path.name}: cannot be read ({words})", "check the file") from error
     except Exception as error:  # a parser of untrusted bytes may raise anything
         raise SlideError(
             f"{path.name}: not a DICOM file that can be read ({error})", "get the file again"
@@ -79,13 +88,16 @@ def _check_syntax(file: BoundedFile, name: str) -> None:
         known = getattr(syntax, "name", syntax) or "not stated"
         raise SlideError(
             f"{name}: its pixels are compressed ({known})",
-            "decompress it, for instance by dcmdjpeg",
+            "decompress it, for instance by gdcmconv --raw",
         )
 
 
 def _picture(header: Any, name: str) -> GreyPicture:
     if "PixelData" not in header:
         raise SlideError(f"{name}: a DICOM file without pixels", "get the file again")
+    missing = [tag for tag in _STATED if tag not in header]
+    if missing:
+        raise SlideError(f"{name}: does not state its {missing[0]}", "get the file again")
     rows, cols = int(header.Rows), int(header.Columns)
     allocated, stored = int(header.BitsAllocated), int(header.BitsStored)
     kind = str(header.PhotometricInterpretation)

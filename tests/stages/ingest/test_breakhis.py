@@ -148,7 +148,7 @@ def test_pictures_a_little_smaller_are_filled_up_at_their_edge(tmp_path: Path) -
         pixels = np.random.default_rng(number).integers(0, 256, (height, 700, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"SOB_B_F-14-9133-40-{number:03d}.png")
     found = find_breakhis(tmp_path)
-    assert list(found.notes) == ["1 pictures are not 700 x 460 px and were filled up"]
+    assert list(found.notes) == ["1 picture is not 700 x 460 px: filled up or cut"]
     take(tmp_path, tmp_path / "store")
     slide = Store(tmp_path / "store").slide("14-9133-40")
     third = slide.read_patch(2)
@@ -172,6 +172,27 @@ def test_splits_of_single_pictures_are_called_leaky(tree: Path, tmp_path: Path) 
 def test_patients_may_be_cases(tree: Path) -> None:
     found = find_breakhis(tree, BreakHisOptions(patients="case"))
     assert {s.patient_id[-1] for s in found.sources} <= set("0123456789")
+
+
+def test_a_picture_under_two_patients_is_named(tree: Path, tmp_path: Path) -> None:
+    assert list(find_breakhis(tree).notes) == []
+    shutil.copytree(tree, tmp_path / "in")
+    one = sorted((tmp_path / "in").rglob("SOB_B_*.png"))[0]
+    shutil.copy(one, tmp_path / "in" / "SOB_M_DC-14-99999-40-001.png")
+    (line,) = find_breakhis(tmp_path / "in").notes
+    assert one.name in line
+    assert "SOB_M_DC-14-99999-40-001.png" in line
+    assert "two patients" in line
+
+
+def test_a_slide_of_damaged_pictures_alone_names_one(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (23, 35, 3), dtype=np.uint8)
+    path = tmp_path / "SOB_M_DC-14-10-40-001.png"
+    Image.fromarray(pixels).save(path)
+    path.write_bytes(path.read_bytes()[:500])
+    done = take(tmp_path, tmp_path / "store")
+    assert path.name in done.outcome.failed["14-10-40"]
+    assert "its one picture cannot be decoded" in done.outcome.failed["14-10-40"]
 
 
 def test_nothing_to_take_is_one_line(tmp_path: Path) -> None:

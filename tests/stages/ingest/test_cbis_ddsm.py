@@ -222,6 +222,7 @@ def test_what_is_missing_costs_one_line_each(own: Path, tmp_path: Path) -> None:
     assert "no mask" in failed[f"{folder[2].name}_1"]
     assert "mask is empty" in failed[f"{folder[3].name}_1"]
     assert "outside the breast" in failed[f"{folder[4].name}_1"]
+    assert f"{folder[5].name}/.../1-1.dcm: " in failed[f"{folder[5].name}_1"]
     assert "without pixels" in failed[f"{folder[5].name}_1"]
     assert len(failed) == 5
     assert done.outcome.done == [good]
@@ -274,3 +275,11 @@ def test_missing_tables_and_folders_are_one_line(tree: Path, own: Path, tmp_path
     assert [str(entry) for entry in found.left_out] == [
         "Mass-Test: 9 folders and no description CSV of them"
     ]
+
+
+def test_a_blank_mammogram_is_one_line(own: Path, tmp_path: Path) -> None:
+    name = "Mass-Training_P_00005_LEFT_CC"
+    (path,) = (own / "CBIS-DDSM" / name).rglob("*.dcm")
+    _rewrite(path, np.zeros((480, 320), np.uint16))
+    done = take(own, tmp_path / "store", [f"{name}_1"])
+    assert "missing or blank" in done.outcome.failed[f"{name}_1"]

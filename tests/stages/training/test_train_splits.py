@@ -153,7 +153,7 @@ def test_a_slide_without_pixels_is_said_not_to_be_looked_at(
     labels = without_copy(made, tmp_path / "a.csv", site=None)
     said = Said()
     train(made, tmp_path / "run", labels, "train.epochs=1", progress=said)
-    assert "not looked at for copies, as they have no usable thumbnail: p0s0" in said.lines
+    assert "not looked at for copies (no thumbnail of a slide to tell by): p0s0" in said.lines
 
 
 def test_sites_stay_apart_and_that_is_said(made: Made, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from wsikit.heatmap.scores import PatchScores
 from wsikit.heatmap.viewer.cells import cells_of
-from wsikit.types import Box, ScoreScale
+from wsikit.types import Box, ScoreScale, Size
 
 BARE = 65535
 """A cell without a score; the others hold 0..65534 for 0..1."""
@@ -25,15 +25,29 @@ class Layer:
     Attributes:
         name: the run, as the reader sees it.
         scores: its patches; N may be 0.
+        window_l0: width and height of what is shown of each, level-0 px, where that is more than
+            what is scored: the patch around a square of a finer stride.
     """
 
     name: str
     scores: PatchScores
+    window_l0: Size | None = None
+
+    @property
+    def window(self) -> Size:
+        """Width and height of what is shown of a patch, level-0 px."""
+        return self.window_l0 or self.scores.side_l0
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """How far what is shown reaches beyond what is scored, to the left and up, level-0 px."""
+        side = self.scores.side_l0
+        return (self.window.width - side.width) // 2, (self.window.height - side.height) // 2
 
     def box(self, index: int) -> Box:
-        """Return a patch in the level-0 frame."""
+        """Return what is shown of a patch, in the level-0 frame."""
         x, y = self.scores.xy_l0[index].tolist()
-        return Box(x, y, *self.scores.side_l0)
+        return Box(x - self.margin[0], y - self.margin[1], *self.window)
 
 
 def patch_name(box: Box) -> str:
@@ -55,7 +69,10 @@ def describe(layer: Layer, kept: Collection[str]) -> dict[str, Any]:
         "name": layer.name,
         "meaning": scores.meaning,
         "kind": scores.kind,
+        "unit": [scores.unit, scores.units],
         "side": list(scores.side_l0),
+        "window": list(layer.window),
+        "margin": list(layer.margin),
         "x": pack(scores.xy_l0[:, 0], "<i4"),
         "y": pack(scores.xy_l0[:, 1], "<i4"),
         "value": pack(scores.values, "<f4"),

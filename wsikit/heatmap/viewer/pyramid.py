@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from wsikit.heatmap.halve import halve_even
+from wsikit.pyramid import halve as halve_even
 from wsikit.types import Box, Mpp, Size, UInt8Image
 
 TILE_PX = 512

@@ -1,7 +1,7 @@
 "use strict";
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const slide = { width: data.slide.size[0], height: data.slide.size[1], mpp: data.slide.mpp };
+  const slide = { width: data.slide.size[0], height: data.slide.size[1], mpp: data.slide.mpp, known: data.slide.known };
   const picture = data.picture;
   const BARE = 65535;
   const IN_STRIP = 24;
@@ -18,7 +18,8 @@
 
   const layers = data.layers.map(function (raw) {
     const layer = {
-      name: raw.name, meaning: raw.meaning, kind: raw.kind, side: raw.side,
+      name: raw.name, meaning: raw.meaning, kind: raw.kind, unit: raw.unit,
+      side: raw.side, window: raw.window, margin: raw.margin,
       x: numbers(Int32Array, raw.x), y: numbers(Int32Array, raw.y),
       value: numbers(Float32Array, raw.value), percentile: numbers(Float32Array, raw.percentile),
       rank: numbers(Int32Array, raw.rank), kept: bytes(raw.kept),
@@ -210,6 +211,11 @@
 
   function drawScale() {
     const um = umPerScreenPx(true);
+    byId("scale").hidden = !slide.known;
+    if (!slide.known) {
+      byId("where").textContent = (um / slide.mpp[0]).toPrecision(3) + " px of the slide per screen pixel; \u00b5m per px not known";
+      return;
+    }
     const most = 160 * um;
     const power = Math.pow(10, Math.floor(Math.log10(most)));
     const length = [5, 2, 1].map((step) => step * power).find((step) => step <= most * (1 + 1e-9));
@@ -243,7 +249,7 @@
     for (let i = 0; i < from.x.length; i++) if (from.x[i] === x && from.y[i] === y) return i;
     return -1;
   }
-  const patchName = (from, i) => "patches/" + from.x[i] + "_" + from.y[i] + "_" + from.side[0] + "x" + from.side[1] + ".jpg";
+  const patchName = (from, i) => "patches/" + (from.x[i] - from.margin[0]) + "_" + (from.y[i] - from.margin[1]) + "_" + from.window[0] + "x" + from.window[1] + ".jpg";
 
   // Put a patch on a canvas: from its own file, else enlarged from the picture's tiles.
   async function paintPatch(canvas, from, i) {
@@ -266,24 +272,25 @@
     }
   }
   async function paintFromTiles(canvas, from, i, name) {
-    const wanted = [from.side[0] * slide.mpp[0] / data.patch_mpp[0], from.side[1] * slide.mpp[1] / data.patch_mpp[1]];
+    const wanted = [from.window[0] * slide.mpp[0] / data.patch_mpp[0], from.window[1] * slide.mpp[1] / data.patch_mpp[1]];
     canvas.width = canvas.dataset.side || Math.round(wanted[0]);
     canvas.height = canvas.dataset.side || Math.round(wanted[1]);
     const finest = picture.levels - 1;
     let level = finest;
-    const across = from.side[0] / picture.scale[0];
+    const across = from.window[0] / picture.scale[0];
     while (level > 0 && across / Math.pow(2, finest - level + 1) >= canvas.width) level--;
     const down = Math.pow(2, finest - level);
     const scale = [picture.scale[0] * down, picture.scale[1] * down];
-    const box = [from.x[i] / scale[0], from.y[i] / scale[1], from.side[0] / scale[0], from.side[1] / scale[1]];
+    const box = [(from.x[i] - from.margin[0]) / scale[0], (from.y[i] - from.margin[1]) / scale[1], from.window[0] / scale[0], from.window[1] / scale[1]];
     const limit = [Math.ceil(picture.size[0] / down), Math.ceil(picture.size[1] / down)];
     const context = canvas.getContext("2d");
     context.fillStyle = "#ffffff";
     context.fillRect(0, 0, canvas.width, canvas.height);
     const enlarge = [canvas.width / box[2], canvas.height / box[3]];
     const last = (axis) => Math.floor((Math.min(limit[axis], box[axis] + box[axis + 2]) - 1e-6) / picture.tile);
-    for (let row = Math.floor(box[1] / picture.tile); row <= last(1); row++) {
-      for (let col = Math.floor(box[0] / picture.tile); col <= last(0); col++) {
+    const first = (axis) => Math.max(0, Math.floor(box[axis] / picture.tile));
+    for (let row = first(1); row <= last(1); row++) {
+      for (let col = first(0); col <= last(0); col++) {
         const image = await load("tiles/" + level + "/" + col + "_" + row + ".jpg");
         if (canvas.dataset.patch !== name) return;
         context.drawImage(
@@ -325,7 +332,8 @@
     fact("rank", from.rank[i] + " of " + from.value.length + ", percentile " + oneDigit(from.percentile[i]) + " within this slide", "fact-rank");
     fact("place", "x " + from.x[i] + ", y " + from.y[i] + " (top left, level-0 px)", "fact-place");
     const um = [from.side[0] * slide.mpp[0], from.side[1] * slide.mpp[1]].map((side) => Number(side.toPrecision(3)));
-    fact("size", from.side[0] + " \u00d7 " + from.side[1] + " px, " + um[0] + " \u00d7 " + um[1] + " \u00b5m", "fact-size");
+    fact("size", from.side[0] + " \u00d7 " + from.side[1] + " px" + (slide.known ? ", " + um[0] + " \u00d7 " + um[1] + " \u00b5m" : ""), "fact-size");
+    if (from.margin[0] > 0) fact("shown", "the patch of " + from.window[0] + " \u00d7 " + from.window[1] + " px around it", "fact-shown");
     layers.forEach(function (other, n) {
       if (n === state.run) return;
       const same = patchFrom(other, from.x[i], from.y[i]);
@@ -334,13 +342,14 @@
     });
     const canvas = byId("patch-picture");
     canvas.setAttribute("aria-label", "Patch at x " + from.x[i] + ", y " + from.y[i] + ", rank " + from.rank[i]);
-    const times = Math.max(1, Math.floor(400 / (from.side[0] * slide.mpp[0] / data.patch_mpp[0])));
+    const times = Math.max(1, Math.floor(400 / (from.window[0] * slide.mpp[0] / data.patch_mpp[0])));
     paintPatch(canvas, from, i).then(function () {
       canvas.style.width = canvas.width * times + "px";
       if (chosen) reveal(byId("patch"));
     });
-    const own = "At the resolution the model read, " + Number(data.patch_mpp[0].toPrecision(3)) + " \u00b5m per pixel.";
-    const enlarged = "Enlarged from the picture, which holds " + Number(picture.mpp.toPrecision(3)) + " \u00b5m per pixel.";
+    const at = (mpp) => slide.known ? Number(mpp.toPrecision(3)) + " \u00b5m per pixel." : Number((mpp / slide.mpp[0]).toPrecision(3)) + " px of the slide per pixel.";
+    const own = "At the resolution the model read, " + at(data.patch_mpp[0]);
+    const enlarged = "Enlarged from the picture, which holds " + at(picture.mpp);
     byId("patch-origin").textContent = (from.kept[i] ? own : enlarged) + (times > 1 ? " Shown " + times + " times as large." : "");
   }
 
@@ -348,7 +357,7 @@
     state.patch = i;
     if (i >= 0 && go) {
       const from = layer();
-      const wide = from.side[0] * perWidth.x * 5;  // five patches across
+      const wide = from.window[0] * perWidth.x * 5;  // five patches across
       viewer.viewport.panTo(toView(from.x[i] + from.side[0] / 2, from.y[i] + from.side[1] / 2), still);
       if (viewer.viewport.getBounds().width > wide * 2 || viewer.viewport.getBounds().width < wide / 4) {
         viewer.viewport.zoomTo(1 / wide, null, still);
@@ -370,14 +379,24 @@
     }
   });
 
+  // The first patches of an order whose pictures do not overlap: of one spot, the best alone.
+  function apart(from, order) {
+    const chosen = [];
+    for (const i of order) {
+      if (chosen.length === IN_STRIP) break;
+      const near = (j) => Math.abs(from.x[i] - from.x[j]) < from.window[0] - 2 && Math.abs(from.y[i] - from.y[j]) < from.window[1] - 2;
+      if (!chosen.some(near)) chosen.push(i);
+    }
+    return chosen;
+  }
+
   function fillStrip() {
     const from = layer();
-    const high = from.order.slice(0, IN_STRIP);
-    const low = from.order.slice(-IN_STRIP).reverse();
+    const chosen = state.ends === "top" ? apart(from, from.order) : apart(from, from.order.slice().reverse());
     const tops = byId("tops");
     byId("strip-words").textContent = view().kind === "value" ? "rank and score" : "rank and percentile";
     tops.replaceChildren();
-    for (const i of state.ends === "top" ? high : low) {
+    for (const i of chosen) {
       const item = document.createElement("li"), button = document.createElement("button");
       const canvas = document.createElement("canvas"), words = document.createElement("span");
       button.type = "button";
@@ -441,7 +460,7 @@
     const count = layer().value.length;
     for (let i = 0; i < count; i++) if (shown(i) >= state.threshold / 100 - 1e-6) above++;
     byId("count").textContent = count === 0 ? "No patch of this slide was scored."
-      : above.toLocaleString("en") + " of " + count.toLocaleString("en") + " patches coloured";
+      : above.toLocaleString("en") + " of " + count.toLocaleString("en") + " " + layer().unit[1] + " coloured";
   }
 
   function showControls() {

@@ -76,6 +76,8 @@ class Subject:
         alpha: opacity of the colours to begin with, 0..1.
         truth: a known region to outline.
         origin: where the pixels come from, in a few words.
+        mpp_known: whether resolutions are true; if not, they only say how x and y relate, and the
+            page speaks of pixels alone.
     """
 
     slide_id: str
@@ -91,6 +93,7 @@ class Subject:
     alpha: float = 0.45
     truth: TruthOutline | None = None
     origin: str = ""
+    mpp_known: bool = True
 
     @property
     def wanted_mpp(self) -> float:
@@ -230,7 +233,8 @@ def _page(
 ) -> bytes:
     pyramid, known = _plan(subject), frozenset(kept)
     data = {
-        "slide": {"id": subject.slide_id, "size": subject.size_l0, "mpp": subject.mpp_l0},
+        "slide": {"id": subject.slide_id, "size": subject.size_l0, "mpp": subject.mpp_l0,
+                  "known": subject.mpp_known},
         "picture": {
             "size": pyramid.size, "scale": pyramid.scale, "mpp": pyramid.mpp,
             "levels": pyramid.levels, "tile": TILE_PX,
@@ -266,7 +270,7 @@ def _truth(truth: TruthOutline | None) -> dict[str, Any] | None:
 def _notes(subject: Subject, pyramid: Pyramid, kept: int) -> list[str]:
     """Say what is seen and what is not."""
     count = len({layer.box(n) for layer in subject.layers for n in range(len(layer.scores.values))})
-    finest = f"The picture holds {pyramid.mpp:.3g} \N{MICRO SIGN}m per pixel"
+    finest = f"The picture holds {_per_pixel(subject, pyramid)} per pixel"
     notes = [f"{finest} ({subject.origin})." if subject.origin else f"{finest}."]
     if kept == count:
         notes.append("A click shows a patch at the resolution the model read.")
@@ -288,9 +292,15 @@ def _notes(subject: Subject, pyramid: Pyramid, kept: int) -> list[str]:
     return notes
 
 
+def _per_pixel(subject: Subject, pyramid: Pyramid) -> str:
+    if subject.mpp_known:
+        return f"{pyramid.mpp:.3g} \N{MICRO SIGN}m"
+    return f"{pyramid.scale[0]:.3g} px of the slide, whose size in \N{MICRO SIGN}m is not known,"
+
+
 def _sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written a day or more ago."""
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.new"):
+    """Remove what a killed process left half-written or half-removed a day or more ago."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.new*"):
         if time.time() - left.stat().st_mtime > STALE_S:
             shutil.rmtree(left, ignore_errors=True)
 

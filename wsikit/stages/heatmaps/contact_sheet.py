@@ -50,4 +50,5 @@ def _draw(slide: SlideHeatmap, path: Path) -> None:
         path,
         colours=slide.config.colours,
         origin=origin,
+        mpp_known=slide.stored.mpp_known,
     )

@@ -64,6 +64,7 @@ def run_grad_cam(
         trained_network(run, method, facts, config, fold).to(on) for fold in range(facts.folds)
     ]
     held_out = run.splits().query("split == 'test'").set_index("slide_id")["fold"].to_dict()
+    said = _said_of(run)
     target = len(facts.classes) - 1
     chosen = chosen_slides(store, slide_ids)
     ensure_folder(out)
@@ -82,7 +83,8 @@ def run_grad_cam(
                     grad_cam(network, batch, target)[0],
                     known[number].get("boxes", []) if known else [],
                     f"{slide_id}, picture {number}: probability of {facts.classes[target]} "
-                    f"{float(network.probabilities(batch)[0, target]):.2f}",
+                    f"{float(network.probabilities(batch)[0, target]):.2f}"
+                    f"{said.get(slide_id, '')}",
                     f"for {facts.classes[target]}",
                     out / f"{slide_id}-{number}.png",
                     mpp=slide.mpp.x if slide.mpp_known else None,
@@ -95,3 +97,13 @@ def run_grad_cam(
             progress.advance(slide_id)
     progress.finish()
     return outcome
+
+
+def _said_of(run: RunFolder) -> dict[str, str]:
+    """Return slide id -> its label, and whether no network was kept from it."""
+    splits = run.splits().astype({"slide_id": str})
+    apart = set(splits.loc[splits["split"] == "test", "slide_id"])
+    return {
+        slide_id: f"; labelled {label}, {'held out' if slide_id in apart else 'seen in training'}"
+        for slide_id, label in zip(splits["slide_id"], splits["label"], strict=True)
+    }

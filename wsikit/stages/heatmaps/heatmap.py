@@ -131,6 +131,8 @@ class _Job:
 
 def _chosen(store: Store, run: RunFolder, slide_ids: Sequence[str] | None) -> list[str]:
     """Return the slides to draw: those named, else all that are scored or without tissue."""
+    if not run.path.is_dir():
+        raise UsageError(f"--run {run.path}: there is no such folder", "check the path")
     scored = {path.stem for path in run.patches.glob("*.parquet")}
     if not scored:
         raise StoreError(f"{run.path}: no patch scores yet", "run wsikit predict first")

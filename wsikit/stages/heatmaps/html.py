@@ -7,6 +7,7 @@ from pathlib import Path
 from wsikit.heatmap.viewer.layers import Layer
 from wsikit.heatmap.viewer.write import Subject, write_folder, write_single_file
 from wsikit.stages.heatmaps.slide_heatmap import Pixels, SlideHeatmap
+from wsikit.types import Size
 
 
 def write(slide: SlideHeatmap, folder: Path) -> None:
@@ -23,27 +24,31 @@ def write_file(slide: SlideHeatmap, folder: Path) -> None:
         path = folder / f"{slide.slide_id}.viewer.html"
         mpp = write_single_file(path, subject, int(most_mb * 1e6))
     if mpp > subject.wanted_mpp:
+        coarser = f"is {mpp / subject.wanted_mpp:.3g} times coarser"
+        if subject.mpp_known:
+            coarser = f"holds {mpp:.3g} um per px in place of {subject.wanted_mpp:.3g}"
         slide.say(
-            f"{slide.slide_id}: to fit into one HTML file of {most_mb:g} MB its picture holds "
-            f"{mpp:.3g} um per px in place of {subject.wanted_mpp:.3g}"
+            f"{slide.slide_id}: to fit into one HTML file of {most_mb:g} MB its picture {coarser}"
         )
 
 
 def _subject(slide: SlideHeatmap, pixels: Pixels) -> Subject:
     stored, config = slide.stored, slide.config
     runs = [(slide.run, slide.scores), *((other.name, other.scores) for other in slide.others)]
+    window = Size(*stored.grid.side_l0())
     return Subject(
         slide_id=slide.slide_id,
         size_l0=stored.grid.slide_px,
         mpp_l0=stored.mpp_l0,
-        layers=[Layer(name, scores) for name, scores in runs],
+        layers=[Layer(name, scores, window) for name, scores in runs],
         read=pixels.read,
         finest=pixels.mpp,
         patch_mpp=stored.mpp,
-        picture_mpp=config.html_mpp,
+        picture_mpp=config.html_mpp if stored.mpp_known else 0.0,  # 0: the finest
         most_patches=config.html_patches,
         colours=config.colours,
         alpha=config.alpha,
         truth=slide.truth,
         origin=pixels.origin,
+        mpp_known=stored.mpp_known,
     )

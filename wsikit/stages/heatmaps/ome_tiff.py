@@ -30,6 +30,7 @@ def write(slide: SlideHeatmap, folder: Path) -> None:
         slide.stored.mpp_l0,
         slide.slide_id,
         slide.config.score_pixels,
+        mpp_known=slide.stored.mpp_known,
     )
     path = folder / f"{slide.slide_id}.overlay.ome.tiff"
     try:
@@ -40,8 +41,8 @@ def write(slide: SlideHeatmap, folder: Path) -> None:
 
 
 def _write_overlay(slide: SlideHeatmap, path: Path) -> None:
-    wanted = slide.config.overlay_mpp
     with slide.open_pixels() as pixels:
+        wanted = slide.config.overlay_mpp if slide.stored.mpp_known else 0.0  # 0: the finest
         at = Mpp(max(wanted, pixels.mpp.x), max(wanted, pixels.mpp.y))
         write_overlay_tiff(
             path,
@@ -54,4 +55,5 @@ def _write_overlay(slide: SlideHeatmap, path: Path) -> None:
             alpha=slide.config.alpha,
             colours=slide.config.colours,
             origin=pixels.origin,
+            mpp_known=slide.stored.mpp_known,
         )

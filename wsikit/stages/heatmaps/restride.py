@@ -232,6 +232,7 @@ def _as_scores(
         side_l0=Size(*fine.side_l0()),
         values=values,
         detail=stride_detail(stride, stored.grid.patch_px),
+        unit="square",
     )
 
 

@@ -50,7 +50,7 @@ def slide_scores(run: RunFolder, stored: StoredSlide, config: HeatmapConfig) -> 
     if not stored.patch_count:
         return _nothing(run, stored, config)
     path = run.patch_table(stored.slide_id)
-    table = read_patches(path)
+    table = read_patches(path, stored.patch_count)
     check_patches(table, stored)
     try:
         return patch_scores(table, config.score, Size(*stored.grid.side_l0()), config.scale)

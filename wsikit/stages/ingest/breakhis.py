@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple
 
 from wsikit.errors import SlideError, UsageError
 from wsikit.stages.ingest.collection import Collection, DataSet, LeftOut, Source, size_recipe
+from wsikit.stages.ingest.copies import copies_apart
 from wsikit.stages.ingest.picture_file import alike, commonest_size, picture_size, read_rgb_of
 from wsikit.stages.ingest.splits import SplitKind, split_images
 from wsikit.types import Mpp, Size
@@ -137,7 +138,9 @@ def find_breakhis(folder: Path, options: BreakHisOptions | None = None) -> DataS
             left_out.append(LeftOut(picture.path.name, reason))
     sources, split = _sources(kept, size, options)
     odd = sum(p.size != size for p in kept)
-    notes = [f"{odd} pictures are not {size[0]} x {size[1]} px and were filled up"] if odd else []
+    words = f"{odd} pictures are" if odd > 1 else "1 picture is"
+    notes = [f"{words} not {size[0]} x {size[1]} px: filled up or cut"] if odd else []
+    notes += copies_apart(sources)
     recipe = {**size_recipe(size), "images": options.split == "images"}
     return DataSet("breakhis", sources, recipe, left_out, notes=notes, split=split)
 
@@ -198,7 +201,8 @@ def _without_doubles(
         return found
     for slide in sorted({p.name.slide for p in mine}):
         count = sum(p.name.slide == slide for p in mine)
-        reason = f"{count} pictures; the set holds this slide under two diagnoses"
+        pictures = "1 picture" if count == 1 else f"{count} pictures"
+        reason = f"{pictures}; the set holds this slide under two diagnoses"
         left_out.append(LeftOut(f"slide {slide}", reason))
     return [p for p in found if p.name.slide not in doubtful]
 

@@ -389,11 +389,23 @@ def _facts(lesion: Lesion) -> dict[str, str]:
     return {"view": lesion.view, "side": lesion.breast.lower()}
 
 
+def _read(path: Path) -> GreyPicture:
+    """Read a file; all are called alike, so what is wrong with one is told with its folder."""
+    try:
+        return read_grey_dicom(path)
+    except SlideError as error:
+        folder = next((part for part in reversed(path.parts[:-1]) if _FOLDER.fullmatch(part)), "")
+        raise SlideError(f"{folder}/.../{error.what}", error.fix) from error
+
+
 def _mammogram(files: Sequence[Path]) -> GreyPicture:
     """Read the mammogram of a folder: the largest picture that is no mask."""
-    pictures = [p for p in (read_grey_dicom(path) for path in files) if not is_mask(p)]
+    pictures = [p for p in map(_read, files) if not is_mask(p)]
     if not pictures:
-        raise SlideError("its mammogram's folder holds masks alone", "get the folder again")
+        raise SlideError(
+            "its mammogram is missing or blank: all files of that folder have two values at most",
+            "get the folder again",
+        )
     return max(pictures, key=lambda picture: picture.pixels.size)
 
 
@@ -411,7 +423,7 @@ def _lesion_box(files: Sequence[Path], picture: GreyPicture) -> Box:
     """
     if not files:
         raise SlideError("it has no mask: the folder is missing", "get the folder again")
-    masks = [p for p in (read_grey_dicom(path) for path in files) if is_mask(p)]
+    masks = [p for p in map(_read, files) if is_mask(p)]
     if not masks:
         raise SlideError(
             f"it has no mask: {len(files)} files, all ordinary pictures", "get the mask as well"

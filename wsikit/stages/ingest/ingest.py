@@ -234,10 +234,14 @@ class _Run:
             raise SlideError("there is no picture of it", "check the files")
         codec: Codec = ("zstd", *self.codec[1:]) if pictures.grey else self.codec
         lost = [LeftOut(source.slide_id, note) for note in pictures.notes]
-        damaged = write_collection(
-            self.store, source.slide_id, pictures, recipe, codec,
-            lambda reason: lost.append(LeftOut(source.slide_id, reason)),
-        )  # fmt: skip
+        try:
+            damaged = write_collection(
+                self.store, source.slide_id, pictures, recipe, codec,
+                lambda reason: lost.append(LeftOut(source.slide_id, reason)),
+            )  # fmt: skip
+        except SlideError as error:
+            first = f" ({lost[-1].reason})" if len(lost) > len(pictures.notes) else ""
+            raise SlideError(f"{error.what}{first}", error.fix) from error
         kept = len(pictures.facts) - damaged
         words = f"{kept} pictures" if kept != 1 else "1 picture"
         return _Result(source, replace(status, damaged=damaged), words, tuple(lost))

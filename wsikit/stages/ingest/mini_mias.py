@@ -242,7 +242,7 @@ def _lesions(
     for number, finding in enumerate(lesions, start=1):
         slide_id = f"{finding.name}_{number}"
         if finding.circle is None or not finding.severity:
-            left_out.append(LeftOut(slide_id, "the table gives no centre and radius of it"))
+            left_out.append(LeftOut(slide_id, "the table lacks its centre, radius or severity"))
             continue
         sources.append(
             Source(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from wsikit.errors import SlideError
 from wsikit.slides.bounded_file import BoundedFile
@@ -100,11 +100,24 @@ def read_grey(path: Path) -> tuple[NDArray[np.uint16], int]:
                     raise SlideError(f"{path.name}: more than {MAX_PX // 10**6} million pixels")
                 deep = image.mode in DEEP_MODES
                 pixels = np.asarray(image if deep else image.convert("L"))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:  # its words hold the file's whole path
         raise SlideError(
-            f"{path.name}: not a grey picture that can be read ({error})",
+            f"{path.name}: not a grey picture (none of {', '.join(GREY_FORMATS)})", "check the file"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise SlideError(
+            f"{path.name}: more than {MAX_PX // 10**6} million pixels", "check the file"
+        ) from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise SlideError(
+            f"{path.name}: not a grey picture that can be read ({_words(error)})",
             f"give a complete {', '.join(GREY_FORMATS)} file",
         ) from error
     if deep and (pixels.min() < 0 or pixels.max() > 65535):
         raise SlideError(f"{path.name}: has values beyond 16 bits", "convert it to 16-bit grey")
     return pixels.astype(np.uint16), 65535 if deep else 255
+
+
+def _words(error: Exception) -> str:
+    """Return what went wrong without the path, which the name of a person may stand in."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)

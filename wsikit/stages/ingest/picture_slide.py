@@ -79,7 +79,8 @@ def write_collection(
     damaged = writer.decisions().counts()["damaged"]
     if damaged == count:
         writer.discard()
-        raise SlideError(f"none of its {count} pictures can be decoded", "get the files again")
+        words = f"none of its {count} pictures can" if count > 1 else "its one picture cannot"
+        raise SlideError(f"{words} be decoded", "get the files again")
     writer.finish(store.slide_path(slide_id), thumbnail=np.concatenate(thumbnails))
     return damaged
 

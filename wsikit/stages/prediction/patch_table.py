@@ -6,20 +6,29 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet
 
 from wsikit.errors import StoreError
 from wsikit.heatmap.scores import PatchScores
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.types import ScoreScale, Size
 
+OTHER_PATCHES = "its patches were tiled again since it was predicted"
 
-def read_patches(path: Path) -> pd.DataFrame:
+
+def read_patches(path: Path, rows: int | None = None) -> pd.DataFrame:
     """Read `patches/<slide_id>.parquet`: x, y, width, height (level-0 px), score, attention, ...
 
+    Args:
+        path: the table.
+        rows: how many it must have, seen before any is read; None: as many as there are.
+
     Raises:
-        StoreError: absent or not such a table.
+        StoreError: absent, not such a table, or of another number of rows.
     """
     try:
+        if rows is not None and pyarrow.parquet.read_metadata(path).num_rows != rows:
+            raise StoreError(OTHER_PATCHES, "run wsikit predict again")
         table = pd.read_parquet(path)
         table[["x", "y", "width", "height", "score"]].to_numpy(np.float64)
     except FileNotFoundError:
@@ -76,6 +85,10 @@ def check_patches(table: pd.DataFrame, slide: StoredSlide) -> None:
     corners = table[["x", "y"]].to_numpy()
     same = corners.shape == slide.patches.xy_l0.shape and (corners == slide.patches.xy_l0).all()
     if not same or (said is not None and said != slide.recipe_id):
+        raise StoreError(OTHER_PATCHES, "run wsikit predict again")
+    side = np.array(slide.grid.side_l0())
+    if not (np.abs(table[["width", "height"]].to_numpy(np.float64) - side) <= 1).all():
         raise StoreError(
-            "its patches were tiled again since it was predicted", "run wsikit predict again"
+            f"its table says of patches of {side[0]} x {side[1]} level-0 px that they have others",
+            "run wsikit predict again",
         )

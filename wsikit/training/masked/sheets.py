@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from wsikit.encoders.network import Encoder
 from wsikit.encoders.spec import EncoderSpec
 from wsikit.encoders.umae.attention import global_attention
+from wsikit.encoders.umae.cross_attention import MAGNIFICATIONS
 from wsikit.encoders.umae.embed import to_picture
 from wsikit.encoders.umae.masks import Masks
 from wsikit.encoders.umae.model import UMAE
@@ -25,6 +27,12 @@ HIDDEN = 0.5
 """Grey of patches that were hidden."""
 
 OPACITY = 0.6
+
+PANEL_PX = 180
+"""Side of a picture at least; smaller ones are enlarged by whole factors, pixels kept."""
+
+HEAD_PX, LEFT_PX, FONT_PX = 24, 48, 14
+"""Room for the headings of columns and rows, and the height of their letters."""
 
 
 @torch.inference_mode()
@@ -40,7 +48,7 @@ def restoration_sheet(model: UMAE, item: Item, read: ReadPicture) -> UInt8Image:
         read: reads a picture.
 
     Returns:
-        (H, W, 3) uint8.
+        (H, W, 3) uint8 with headings.
     """
     shown = Shown(model.spec, model.options.mask, model.size.patch_px, read)
     pictures, masks = shown.item(item)  # (4, 3, S, S)
@@ -48,35 +56,40 @@ def restoration_sheet(model: UMAE, item: Item, read: ReadPicture) -> UInt8Image:
     seen = _coloured(to_picture(_as_seen(found.targets, masks)[0], model.size.patch_px), model.spec)
     seen[_pixels(~found.seen[0], model.size.patch_px)] = HIDDEN
     restored = to_picture(found.patches[0], model.size.patch_px)
-    columns = [_coloured(pictures, model.spec), seen, _coloured(restored, model.spec)]
-    return _sheet(columns)
+    columns = {
+        "picture": _coloured(pictures, model.spec),
+        "seen of it": seen,
+        "restored": _coloured(restored, model.spec),
+    }
+    return _sheet(columns, "Grey: hidden. Specks: noise in place of a patch that was kept.")
 
 
 @torch.inference_mode()
-def attention_sheet(encoders: Sequence[Encoder], item: Item, read: ReadPicture) -> UInt8Image:
+def attention_sheet(encoders: Mapping[str, Encoder], item: Item, read: ReadPicture) -> UInt8Image:
     """Draw where the global token of encoders looks: a row a magnification, the pictures first.
 
     Args:
-        encoders: on the CPU, for pictures of one side; a column each.
+        encoders: heading -> encoder on the CPU, for pictures of one side; a column each.
         item: four pictures.
         read: reads a picture.
 
     Returns:
-        (H, W, 3) uint8; in each map the brightest patch is the one most looked at.
+        (H, W, 3) uint8 with headings; in each map the brightest patch is most looked at.
     """
-    spec = encoders[0].spec
-    side = len(global_attention(encoders[0], torch.zeros(1, 3, spec.input_px, spec.input_px))[0])
+    first = next(iter(encoders.values()))
+    spec = first.spec
+    side = len(global_attention(first, torch.zeros(1, 3, spec.input_px, spec.input_px))[0])
     patch_px = spec.input_px // side
     pictures = torch.stack([squeezed(spec, read(*picture)) for picture in item.pictures])
     plain = _coloured(pictures, spec)
-    columns = [plain]
-    for encoder in encoders:
+    columns = {"picture": plain}
+    for heading, encoder in encoders.items():
         shares = global_attention(encoder, pictures)  # (4, rows, cols)
         shares /= shares.amax((1, 2), keepdim=True)
         large = np.kron(shares.numpy(), np.ones((patch_px, patch_px)))
         colours = matplotlib.colormaps["viridis"](large)[..., :3]
-        columns.append(OPACITY * colours + (1 - OPACITY) * plain)
-    return _sheet(columns)
+        columns[heading] = OPACITY * colours + (1 - OPACITY) * plain
+    return _sheet(columns, "Yellow: most looked at, each map by its own largest; blue: least.")
 
 
 def _as_seen(patches: Tensor, masks: Masks) -> Tensor:
@@ -100,8 +113,26 @@ def _coloured(pictures: Tensor, spec: EncoderSpec) -> NDArray[np.float64]:
     return colours.clip(0, 1)
 
 
-def _sheet(columns: Sequence[NDArray[np.float64]]) -> UInt8Image:
-    padded = [np.pad(c, ((0, 0), (0, GAP), (0, GAP), (0, 0)), constant_values=1) for c in columns]
-    rows = np.concatenate(padded, axis=2)  # (M, S + gap, columns, 3)
-    sheet = rows.reshape(-1, *rows.shape[2:])[:-GAP, :-GAP]
-    return np.rint(255 * sheet).astype(np.uint8)
+def _sheet(columns: Mapping[str, NDArray[np.float64]], foot: str) -> UInt8Image:
+    """Lay columns of (M, S, S, 3) side by side under their headings, a row a magnification."""
+    panels = [_enlarged(column) for column in columns.values()]
+    step = panels[0].shape[1] + GAP
+    size = (LEFT_PX + step * len(panels), HEAD_PX + step * len(panels[0]) + HEAD_PX)
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT_PX)
+    for col, (heading, panel) in enumerate(zip(columns, panels, strict=True)):
+        left = LEFT_PX + col * step
+        draw.text((left, 4), heading, fill="black", font=font)
+        for row, picture in enumerate(panel):
+            sheet.paste(Image.fromarray(picture), (left, HEAD_PX + row * step))
+    for row, magnification in enumerate(MAGNIFICATIONS):
+        place = (4, HEAD_PX + row * step + step // 2 - FONT_PX)
+        draw.text(place, f"{magnification}x", fill="black", font=font)
+    draw.text((4, size[1] - HEAD_PX + 2), foot, fill="black", font=font)
+    return np.asarray(sheet)
+
+
+def _enlarged(pictures: NDArray[np.float64]) -> UInt8Image:
+    factor = -(-PANEL_PX // pictures.shape[1])
+    large: UInt8Image = np.rint(255 * pictures).astype(np.uint8)
+    return large.repeat(factor, axis=1).repeat(factor, axis=2)

@@ -10,29 +10,33 @@ import numpy as np
 
 from wsikit.types import Size, UInt8Image
 
-TILE_PX = 256
-"""Side of a tile."""
-
-SMALLEST_LEVEL_PX = 512
-"""The pyramid ends with the first level no wider and no higher than this."""
-
 JPEG_QUALITY = 85
 
 JPEG_SUBSAMPLING = (2, 2)
 """Luma pixels per chroma pixel along x and y."""
 
 
-def level_sizes(size: Size) -> list[Size]:
-    """Return the size of every level, each half the one before, rounded down."""
+def level_sizes(size: Size, smallest: int) -> list[Size]:
+    """Return the size of every level, each half the one before, rounded down.
+
+    Args:
+        size: of level 0.
+        smallest: the pyramid ends with the first level no wider and no higher than this.
+    """
     sizes = [size]
-    while max(sizes[-1]) > SMALLEST_LEVEL_PX and min(sizes[-1]) > 1:
+    while max(sizes[-1]) > smallest and min(sizes[-1]) > 1:
         sizes.append(Size(sizes[-1].width // 2, sizes[-1].height // 2))
     return sizes
 
 
-def encode_tile(tile: UInt8Image) -> bytes:
-    """Encode one tile as a JPEG of its own; it is filled up to full size with its edge pixels."""
-    missing = (TILE_PX - tile.shape[0], TILE_PX - tile.shape[1])
+def encode_tile(tile: UInt8Image, side: int) -> bytes:
+    """Encode one tile as a JPEG of its own; it is filled up to full size with its edge pixels.
+
+    Args:
+        tile: (h, w, 3) uint8, at most `side` high and wide.
+        side: of a tile in pixels.
+    """
+    missing = (side - tile.shape[0], side - tile.shape[1])
     if any(missing):
         tile = np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
     encoded = imagecodecs.jpeg8_encode(
@@ -60,14 +64,16 @@ class Level:
 
     Args:
         width: the level's width in pixels.
+        side: of a tile.
         sink: takes the level's encoded tiles, in order.
         below: the next smaller level, which gets every row of this one at half its size.
     """
 
     def __init__(
-        self, width: int, sink: Callable[[bytes], object], below: Level | None = None
+        self, width: int, side: int, sink: Callable[[bytes], object], below: Level | None = None
     ) -> None:
-        self._rows = np.empty((TILE_PX, width, 3), np.uint8)
+        self._side = side
+        self._rows = np.empty((side, width, 3), np.uint8)
         self._filled = 0
         self._sink = sink
         self._below = below
@@ -75,11 +81,11 @@ class Level:
     def add(self, rows: UInt8Image) -> None:
         """Take the next rows, (n, width, 3)."""
         while len(rows):
-            count = min(len(rows), TILE_PX - self._filled)
+            count = min(len(rows), self._side - self._filled)
             self._rows[self._filled : self._filled + count] = rows[:count]
             self._filled += count
             rows = rows[count:]
-            if self._filled == TILE_PX:
+            if self._filled == self._side:
                 self._emit()
 
     def finish(self) -> None:
@@ -91,8 +97,8 @@ class Level:
 
     def _emit(self) -> None:
         rows, self._filled = self._rows[: self._filled], 0
-        for left in range(0, rows.shape[1], TILE_PX):
-            self._sink(encode_tile(rows[:, left : left + TILE_PX]))
+        for left in range(0, rows.shape[1], self._side):
+            self._sink(encode_tile(rows[:, left : left + self._side], self._side))
         if self._below is not None:
             self._below.add(halve(rows))
 
