@@ -99,7 +99,8 @@ def run_recipe(study: Study, small: bool, seed: int) -> list[str]:
             run_of(study.out, encoder, bool(layers)), store, cohort, packaged_config("xception_c"),
             [*common, f"train.patch.encoder={encoder}", f"train.head={{hidden: {layers}}}"],
         )  # fmt: skip
-        return dict(train_one(study, training))
+        metrics = train_one(study, training)
+        return {"start": start_of(training.run), **metrics}
 
     first = [
         {
@@ -113,11 +114,10 @@ def run_recipe(study: Study, small: bool, seed: int) -> list[str]:
     second = [
         {
             "network": name,
-            "start": start_of(run_of(study.out, encoder, True)),
             **{
                 key: one
                 for key, one in train(encoder, hidden).items()
-                if key in ("accuracy", "auc")
+                if key in ("start", "accuracy", "auc")
             },
             "parameters": _parameters(run_of(study.out, encoder, True)),
             **({} if small else _printed(name)),

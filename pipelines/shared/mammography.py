@@ -31,6 +31,9 @@ SIDES = ("train", "val", "test")
 POSITIVE = ("malignant", "abnormal")
 """Which label is detected: of lesions, and of mini-MIAS's whole pictures."""
 
+KINDS = ("normal", "abnormal", "benign", "malignant")
+"""Labels of pictures; a patient is of the last kind that one of his pictures is of."""
+
 DataName = Literal["cbis-ddsm", "mini-mias"]
 
 
@@ -90,7 +93,8 @@ def patient_split(
 ) -> dict[str, str]:
     """Split the patients of several cohorts once, so that each is on one side in all of them.
 
-    Patients with a positive picture and those without are cut apart by the shares each.
+    Patients with a positive picture and those without are cut apart by the shares each; where a
+    label of a cohort is then missing on a side, patients of each of `KINDS` are.
 
     Args:
         cohorts: with `patient_id` and `label`.
@@ -102,15 +106,29 @@ def patient_split(
     """
     table = pd.concat(cohorts)
     positive = table["label"].isin(POSITIVE).groupby(table["patient_id"]).any()
+    coarse = positive.map({True: "positive", False: "negative"})
+    split = _cut(coarse, shares, seed)
+    if all(_on_every_side(cohort, split) for cohort in cohorts):
+        return split
+    finer = table["label"].map(KINDS.index).groupby(table["patient_id"]).max()
+    return _cut(finer.map(dict(enumerate(KINDS))), shares, seed)
+
+
+def _on_every_side(cohort: pd.DataFrame, split: Mapping[str, str]) -> bool:
+    sides = cohort["patient_id"].map(split).groupby(cohort["label"]).nunique()
+    return bool((sides == len(SIDES)).all())
+
+
+def _cut(kinds: pd.Series, shares: Sequence[float], seed: int) -> dict[str, str]:
+    """Cut the patients of each kind by the shares."""
     split: dict[str, str] = {}
-    for kind in (False, True):
-        patients = np.array(sorted(positive.index[positive == kind]))
+    for number, kind in enumerate(sorted(set(kinds))):  # negative first, then positive
+        patients = np.array(sorted(kinds.index[kinds == kind]))
         if len(patients) < len(SIDES):
-            words = "positive" if kind else "negative"
             raise CohortError(
-                f"{len(patients)} {words} patients cannot be on three sides", "take more data"
+                f"{len(patients)} {kind} patients cannot be on three sides", "take more data"
             )
-        order = np.random.default_rng([seed, int(kind)]).permutation(patients)
+        order = np.random.default_rng([seed, number]).permutation(patients)
         spare = len(order) - len(SIDES)  # one for each side, the rest by the shares
         ends = np.rint(np.cumsum(shares) * spare).astype(int) + np.arange(1, len(SIDES) + 1)
         for side, start, end in zip(SIDES, (0, *ends[:-1]), ends, strict=True):

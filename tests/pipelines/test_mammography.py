@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pipelines.shared.mammography import patient_split
+from wsikit.errors import CohortError
 from wsikit.phantoms.mammogram_sets import write_cbis_ddsm_tree
 from wsikit.stages.run_folder import RunFolder
 
@@ -103,3 +105,19 @@ def test_the_rois_recipe_ends_in_its_tables(data: Path, tmp_path: Path) -> None:
     again = run("xception_c", data, tmp_path)
     assert again == printed
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+
+
+def test_every_side_has_patients_of_every_kind_that_is_asked_about() -> None:
+    rois = pd.DataFrame({
+        "patient_id": [f"p{n}" for n in range(12)], "label": ["benign", "malignant"] * 6,
+    })  # fmt: skip
+    whole = pd.DataFrame({
+        "patient_id": [f"p{n}" for n in range(24)], "label": ["abnormal"] * 18 + ["normal"] * 6,
+    })  # fmt: skip
+    for seed in range(5):
+        split = patient_split([whole, rois], (0.6, 0.2, 0.2), seed)
+        for cohort in (whole, rois):
+            sides = cohort.assign(side=cohort["patient_id"].map(split)).groupby("label")["side"]
+            assert (sides.nunique() == 3).all()
+    with pytest.raises(CohortError, match="2 negative patients cannot be on three sides"):
+        patient_split([rois[:4]], (0.6, 0.2, 0.2), 0)

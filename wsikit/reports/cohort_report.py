@@ -129,7 +129,7 @@ def render_cohort(report: CohortReport, folder: Path, inline_bytes: int = INLINE
         folder: where the page will lie.
         inline_bytes: how much of it small heatmaps may take up.
     """
-    script = _resource("cohort_report.js")
+    script = _resource("sorted_table.js") + _resource("cohort_report.js")
     entries = _entries(report, folder, inline_bytes)
     environment = Environment(
         loader=DictLoader({"page": _resource("cohort_report.html.j2")}),

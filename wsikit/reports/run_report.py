@@ -156,7 +156,7 @@ def render(report: RunReport, folder: Path, inline_bytes: int = INLINE_BYTES) ->
         inline_bytes: how much of the page heatmaps may take up.
     """
     entries = _entries(report, folder, inline_bytes)
-    script = _resource("run_report.js")
+    script = _resource("sorted_table.js") + _resource("run_report.js")
     environment = Environment(
         loader=DictLoader({"page": _resource("run_report.html.j2")}),
         autoescape=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -12,9 +13,11 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.heatmap.viewer.chromium import Watched, chromium, pixels, watched
-from tests.heatmap.viewer.made_subject import MPP, SIDE, SIZE, SQUARE, TUMOUR, subject
+from tests.heatmap.viewer.made_subject import MPP, SIDE, SIZE, SQUARE, TUMOUR, grid_scores, subject
 from wsikit.heatmap.colours import heat_lut
+from wsikit.heatmap.viewer.layers import Layer
 from wsikit.heatmap.viewer.write import write_folder, write_single_file
+from wsikit.types import Size
 
 
 @pytest.fixture(scope="module")
@@ -407,3 +410,40 @@ def test_the_page_cannot_reach_out(browser: Browser, folder: Path):
     context.close()
     assert not ran
     assert refused == ["connect-src", "img-src", "script-src-elem"]
+
+
+def test_of_squares_on_one_spot_the_strip_shows_the_best_in_its_patch(
+    seen: Watched, tmp_path: Path
+):
+    scores = replace(grid_scores(), unit="square")
+    wide = Size(3 * SIDE.width, 3 * SIDE.height)
+    write_folder(tmp_path / "p", subject(layers=[Layer("a", scores, wide)], most_patches=3))
+    show(seen.page, index(tmp_path / "p"))
+    expect(seen.page.locator("#count")).to_contain_text("squares coloured")
+    chosen = [int(n) for n in seen.page.eval_on_selector_all(
+        "#tops button", "all => all.map(one => one.dataset.patch)"
+    )]  # fmt: skip
+    assert chosen[0] == int(scores.values.argmax())
+    away = np.abs(scores.xy_l0[chosen][:, None] - scores.xy_l0[chosen][None])
+    near = (away < np.array(wide) - 2).all(axis=2)
+    assert near.sum() == len(chosen) > 3  # each is near itself alone
+    seen.page.locator("#tops button").last.click()  # it reaches beyond the slide, or is enlarged
+    expect(seen.page.locator("#fact-shown")).to_contain_text("384 \u00d7 417 px")
+    expect(seen.page.locator("#patch-picture")).to_have_attribute("data-ready", re.compile("_"))
+
+
+def test_the_whole_slide_is_seen_on_opening(seen: Watched, folder: Path):
+    show(seen.page, index(folder))
+    opened = view_of(seen.page)
+    seen.page.keyboard.press("0")
+    assert view_of(seen.page) == opened
+
+
+def test_without_known_micrometres_the_page_counts_pixels(seen: Watched, tmp_path: Path):
+    write_folder(tmp_path / "p", subject(mpp_known=False))
+    show(seen.page, index(tmp_path / "p"))
+    expect(seen.page.locator("#scale")).to_be_hidden()
+    expect(seen.page.locator("#where")).to_contain_text("not known")
+    seen.page.locator("#tops button").first.click()
+    expect(seen.page.locator("#fact-size")).to_have_text("128 \u00d7 139 px")
+    expect(seen.page.locator("#patch-origin")).to_contain_text("px of the slide per pixel")

@@ -67,3 +67,11 @@ def test_a_slide_without_patches():
     told = describe(Layer("a", scores([])), ())
     assert told["x"] == ""
     assert all(view["shape"] == [1, 1] for view in told["views"])
+
+
+def test_what_is_shown_of_a_square_is_the_patch_around_it():
+    layer = Layer("a", scores([0.1, 0.9]), Size(40, 40))
+    assert layer.box(1) == (-5, -15, 40, 40)
+    told = describe(layer, [patch_name(layer.box(1))])
+    assert (told["window"], told["margin"], told["side"]) == ([40, 40], [15, 15], [10, 10])
+    assert base64.b64decode(told["kept"]) == b"\x00\x01"

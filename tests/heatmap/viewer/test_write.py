@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import json
@@ -201,3 +202,15 @@ def test_tiles_are_jpeg(folder: Path):
     for tile in (folder / "tiles").rglob("*.jpg"):
         with Image.open(io.BytesIO(tile.read_bytes())) as picture:
             assert picture.format == "JPEG"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UsageError, match=r"No space left on device: make room"):
+        write_folder(tmp_path / "p", subject())
+    assert list(tmp_path.iterdir()) == []

@@ -202,3 +202,19 @@ def test_predict_keeps_why_a_slide_failed_and_forgets_it_once_it_is_scored(drawn
     away.rename(features)
     run_predict(drawn.store, drawn.run, device="cpu", slide_ids=["s001"])
     assert list(run.failures()) == ["glass"]
+
+
+def test_a_table_of_other_patches_is_refused_before_it_is_read(drawn: Drawn) -> None:
+    edit_table(drawn.run, "s001", width=np.int32(-5))
+    edit_table(drawn.run, "s002", height=np.nan)
+    many = RunFolder(drawn.run).patch_table("s003")
+    pd.concat([pd.read_parquet(many)] * 9).to_parquet(many, index=False)
+    outcome = run_heatmap(drawn.store, drawn.run, None, GEOJSON)
+    assert outcome.failed.keys() == {"s001", "s002", "s003"}
+    assert "its table says of patches of" in outcome.failed["s001"]
+    assert "tiled again since" in outcome.failed["s003"]
+
+
+def test_a_run_that_is_not_there_is_one_line(drawn: Drawn) -> None:
+    with pytest.raises(StoreError, match="there is no such folder"):
+        run_heatmap(drawn.store, drawn.run / "typo", None, GEOJSON)

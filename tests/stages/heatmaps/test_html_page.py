@@ -195,3 +195,7 @@ def test_the_command_takes_single_file(
     for words in (("--single-file",), ("--single-file", "--format", "png")):
         assert call(*words) == 2
         assert "--single-file speaks of the HTML page" in capfd.readouterr().err
+    assert call("--region", "tumour") == 2
+    assert "--region speaks of the areas in --truth" in capfd.readouterr().err
+    assert call("--thresholds", "") == 2
+    assert "heatmap.thresholds" in capfd.readouterr().err

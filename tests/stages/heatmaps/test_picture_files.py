@@ -18,12 +18,13 @@ from wsikit.errors import SlideError
 from wsikit.heatmap.scores import PatchScores
 from wsikit.heatmap.sheet import fit_panel, panel_box
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.heatmaps import contact_sheet, ome_tiff, png
+from wsikit.stages.heatmaps import contact_sheet, html, ome_tiff, png
 from wsikit.stages.heatmaps.pixels import NoPixelsError, slide_files, slide_pixels
 from wsikit.stages.heatmaps.slide_heatmap import SlideHeatmap
 from wsikit.stages.heatmaps.title import title_of
 from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.store import Store
+from wsikit.store.stored_slide import StoredSlide
 from wsikit.types import Box, Mpp, Size
 
 SIZE = Size(3001, 1803)
@@ -218,3 +219,25 @@ def test_the_title_says_what_was_predicted(folder: Path) -> None:
     told = replace(slide, prediction={"pred": "tumour", "prob_tumour": "0.9312"})
     assert title_of(told) == "s: predicted tumour (0.93)"
     assert title_of(replace(slide, prediction={"pred": "a: b"})) == "s: predicted a: b"
+
+
+def test_where_nobody_knows_the_resolution_no_file_speaks_of_micrometres(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StoredSlide, "mpp_known", False)
+    slide = heatmap_of(folder, False)
+    for write in (ome_tiff.write, contact_sheet.write, html.write):
+        write(slide, tmp_path)
+    for name in ("scores", "overlay"):
+        with tifffile.TiffFile(tmp_path / f"s.{name}.ome.tiff") as tiff:
+            words = tiff.ome_metadata or ""
+            assert tiff.pages[0].tags["ResolutionUnit"].value == 1  # none
+            assert "is not known" in words
+            assert not any(key in words for key in ("PhysicalSize", "Position", "StageLabel"))
+    # 2 um per px cannot be asked for: the overlay has the store's own pixels.
+    stored = slide.stored.grid.image_px
+    height, width, _ = tiff.pages[0].shape
+    assert (stored.height - height, stored.width - width) <= (1, 1)  # whole pixels alone
+    page = (tmp_path / "s" / "index.html").read_text("utf-8")
+    assert '"known":false' in page
+    assert "whose size in \N{MICRO SIGN}m is not known" in page

@@ -20,7 +20,7 @@ from wsikit.stages.heatmaps import window_scorers
 from wsikit.stages.heatmaps.heatmap import run_heatmap
 from wsikit.stages.heatmaps.restride import Restride
 from wsikit.stages.heatmaps.run_scores import slide_scores
-from wsikit.stages.heatmaps.stride import Scorer
+from wsikit.stages.heatmaps.stride import Scorer, checked_stride
 from wsikit.stages.heatmaps.windows import Shift, Windows, open_windows
 from wsikit.stages.run_folder import RunFolder
 from wsikit.stages.training.model_folder import Model
@@ -105,6 +105,7 @@ def test_a_cell_is_the_mean_of_the_reads_over_it_by_hand(drawn: Drawn) -> None:
         assert value == pytest.approx(total[row, col] / count[row, col], abs=1e-4)
     assert len(fine.values) > 2 * len(base.values)
     assert "smoothed, every 64 px" in fine.shown_meaning
+    assert (base.units, fine.units) == ("patches", "squares")
 
 
 def test_cells_tile_the_stored_patches_and_nothing_else(drawn: Drawn) -> None:
@@ -185,3 +186,12 @@ def test_a_stride_that_does_not_fit_is_one_line(drawn: Drawn) -> None:
     assert outcome.done == ["s001"]
     page = (bare / "heatmaps" / "cohort.html").read_text()
     assert "smoothed, every 64 px" in page
+
+
+@pytest.mark.parametrize(("side", "fix"), [(64, "use one of: 32, 16, 8"), (299, "leave --stride")])
+def test_only_strides_that_are_allowed_are_named(side: int, fix: str) -> None:
+    with pytest.raises(ConfigError, match="is no multiple of it") as told:
+        checked_stride(24, side)
+    assert told.value.fix is not None
+    assert told.value.fix.startswith(fix)
+    assert not told.value.fix.endswith("4")

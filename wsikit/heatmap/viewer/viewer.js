@@ -77,6 +77,7 @@
 
   // ---- The slide ------------------------------------------------------------------------------
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  holdStrip();
   const viewer = OpenSeadragon({
     element: byId("slide"), drawer: "canvas", prefixUrl: "", showNavigationControl: false,
     showNavigator: true, navigatorPosition: "TOP_RIGHT", navigatorSizeRatio: 0.16,
@@ -378,6 +379,18 @@
       byId("patch-hint").textContent = inside ? "No patch was scored at" + place + "." : "That is outside the slide.";
     }
   });
+
+  // Give the strip its height before the slide is fitted into what is left.
+  function holdStrip() {
+    for (let n = Math.min(IN_STRIP, layers[0].value.length); n > 0; n--) {
+      const item = document.createElement("li"), button = document.createElement("button");
+      const words = document.createElement("span");
+      words.textContent = "\u00a0";
+      button.append(document.createElement("canvas"), words);
+      item.append(button);
+      byId("tops").append(item);
+    }
+  }
 
   // The first patches of an order whose pictures do not overlap: of one spot, the best alone.
   function apart(from, order) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import glob
 import os
 import shutil
@@ -306,8 +307,12 @@ def _sweep(folder: Path) -> None:
 
 
 def _cannot_write(folder: Path, error: OSError) -> UsageError:
+    full = error.errno == errno.ENOSPC
     return UsageError(
-        f"cannot write {folder}: {error.strerror or error}", "choose an output that can be written"
+        f"cannot write {folder}: {error.strerror or error}",
+        "make room, then run the same command again"
+        if full
+        else "choose an output that can be written",
     )
 
 

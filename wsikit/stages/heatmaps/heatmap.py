@@ -131,11 +131,10 @@ class _Job:
 
 def _chosen(store: Store, run: RunFolder, slide_ids: Sequence[str] | None) -> list[str]:
     """Return the slides to draw: those named, else all that are scored or without tissue."""
-    if not run.path.is_dir():
-        raise UsageError(f"--run {run.path}: there is no such folder", "check the path")
     scored = {path.stem for path in run.patches.glob("*.parquet")}
     if not scored:
-        raise StoreError(f"{run.path}: no patch scores yet", "run wsikit predict first")
+        absent = "" if run.path.is_dir() else ": there is no such folder"
+        raise StoreError(f"{run.path}: no patch scores yet{absent}", "run wsikit predict first")
     if slide_ids is None:
         return sorted(scored | set(_empty(store, set(store.slide_ids()) - scored)))
     bare = set(_empty(store, set(slide_ids) - scored))

@@ -16,7 +16,7 @@ from wsikit.atomic import write_json
 from wsikit.config import HeatmapConfig
 from wsikit.store.recipe import recipe_id
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Raise when the same scores would be drawn otherwise."""
 
 FOLDER = ".made"

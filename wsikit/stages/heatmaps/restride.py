@@ -106,6 +106,12 @@ class Restride:
             WeightsError: the encoder's weights are not at hand.
         """
         side = stored.grid.patch_px
+        if stored.grid.patch_size.height != side:
+            raise StoreError(
+                f"slide '{stored.slide_id}': its patches are pictures that are not square, and no "
+                "stride can be laid over them",
+                "leave --stride out",
+            )
         stride = checked_stride(self._config.stride or side, side)
         if stride == side or not len(base.values):
             return base

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from wsikit.errors import ConfigError
 
+LEAST = 8
+"""The finest stride that `heatmap.stride` allows, store px."""
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -34,10 +37,10 @@ def checked_stride(stride: int, side: int) -> int:
         ConfigError: the side is no multiple of it.
     """
     if stride > side or side % stride:
-        fitting = [str(side // n) for n in (2, 4, 8, 16) if side % n == 0]
+        fitting = [str(side // n) for n in (2, 4, 8, 16) if side % n == 0 and side // n >= LEAST]
         raise ConfigError(
             f"heatmap.stride is {stride}, and a patch of {side} px is no multiple of it",
-            f"use one of: {', '.join(fitting)}",
+            f"use one of: {', '.join(fitting)}" if fitting else "leave --stride out",
         )
     return stride
 

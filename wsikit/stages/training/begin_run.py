@@ -244,7 +244,8 @@ def _audit_looks(splits: pd.DataFrame, store: Store, allowed: bool, progress: Pr
     slide_ids = sorted(set(splits["slide_id"]))
     alike, unseen = find_alike(store, slide_ids)
     if unseen:
-        progress.say(f"not looked at for copies (no thumbnail of a slide to tell by): {_some(unseen)}")
+        words = "not looked at for copies (no thumbnail of a slide to tell by)"
+        progress.say(f"{words}: {_some(unseen)}")
     apart = [pair for pair, _ in alike_apart(splits, alike)]
     if apart:
         _say_pairs(apart, progress)
