@@ -215,7 +215,8 @@ def test_a_lost_reference_or_another_recipe_is_refused(made: Made, tmp_path: Pat
 def test_a_run_trained_within_regions_asks_for_them(made: Made, tmp_path: Path) -> None:
     run = shutil.copytree(made.run, tmp_path / "run")
     text = (run / "provenance.json").read_text()
-    (run / "provenance.json").write_text(text.replace('"keep": false', '"keep": true', 1))
+    within = text.replace('"keep": false', '"keep": true, "origin": "qupath"', 1)
+    (run / "provenance.json").write_text(within)
     with pytest.raises(UsageError, match=r"with regions to keep: give those .* with --keep"):
         predict_slides(
             source_slides([made.slides / "s000.tiff"]), run, tmp_path, tmp_path / "s",
@@ -314,7 +315,7 @@ def test_like_slides_are_not(flagged: tuple[pd.DataFrame, Lines]) -> None:
 def test_the_flags_stand_after_the_columns_there_were(flagged: tuple[pd.DataFrame, Lines]) -> None:
     assert list(flagged[0].columns) == [
         "patient_id", "label", "fold", "split", "pred", "prob_normal", "prob_tumour",
-        "flags", "stain_shift", "feature_shift",
+        "flags", "stain_shift", "feature_shift", "lowest", "highest",
     ]  # fmt: skip
 
 
