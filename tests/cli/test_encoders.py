@@ -37,7 +37,8 @@ def test_the_table_has_a_line_an_encoder(wsikit: Wsikit) -> None:
 def test_json_is_one_document(wsikit: Wsikit) -> None:
     document = json.loads(wsikit("encoders", "--json").out)
     assert [entry["name"] for entry in document["encoders"]] == sorted(ENCODERS)
-    assert set(document["forms"]) == {"timm:NAME", "hf-hub:OWNER/NAME", "file:PATH"}
+    forms = {"timm:NAME", "hf-hub:OWNER/NAME", "file:PATH", "cbam:NAME"}
+    assert set(document["forms"]) == forms
 
 
 def test_one_encoder_in_full(wsikit: Wsikit) -> None:

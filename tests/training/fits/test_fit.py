@@ -197,7 +197,7 @@ def test_a_process_that_is_killed_outright(fit, tmp_path):
         "options = FitOptions(epochs=5, lr=1e-2, patience=5, device='cpu');"
         f"fit_head(TinyHead(), bags_of({TRAIN}), bags_of({VAL}), options, Path(sys.argv[2]), kill)"
     )
-    command = [sys.executable, "-c", program, str(Path(__file__).parent), str(tmp_path / "cut")]
+    command = [sys.executable, "-c", program, str(Path(__file__).parents[1]), str(tmp_path / "cut")]
     child = subprocess.run(
         command, cwd=Path(wsikit.__file__).parents[1], capture_output=True, check=False
     )

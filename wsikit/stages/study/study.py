@@ -158,13 +158,15 @@ def _learn(
         "predict",
         lambda: run_predict(result.store, result.run, device=device, progress=progress),
     )
-    result.outcomes["heatmap"] = result.timed(
-        "heatmap",
-        lambda: run_heatmap(
+
+    def draw(progress: Progress | None) -> Outcome:
+        return run_heatmap(
             result.store, result.run, None, config.heatmap, truth=truth, progress=progress
-        ),
-    )
+        )
+
+    result.outcomes["heatmap"] = result.timed("heatmap", lambda: draw(progress))
     known = None if truth is None else TruthRule(truth)
     result.evaluation = result.timed(
         "report", lambda: run_evaluate(result.run, truth=known, store=result.store)
     )
+    draw(None)  # The report shows heatmaps, and the cohort page its numbers: only that is left.

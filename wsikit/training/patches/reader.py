@@ -184,7 +184,7 @@ class _Feed(Iterator[PatchBatch]):
         """Have a slide's batches decoded, each when it is its turn."""
         try:
             slide = self._store.slide(reading.slide_id)
-            count = len(slide.patches)
+            count, dtype = len(slide.patches), input_dtype(slide)
         except (WsikitError, OSError) as error:
             failed = Future[None]()
             failed.set_exception(error)
@@ -197,12 +197,12 @@ class _Feed(Iterator[PatchBatch]):
                 self._allowed.release()
                 return
             stop = min(start + self._size, count)
-            self._scheduled.put(self._batch(reading, slide, start, stop))
+            self._scheduled.put(self._batch(reading, slide, dtype, start, stop))
 
     def _batch(
-        self, reading: SlideReading, slide: StoredSlide, start: int, stop: int
+        self, reading: SlideReading, slide: StoredSlide, dtype: np.dtype[Any], start: int, stop: int
     ) -> PatchBatch:
-        buffer = self._buffer(slide.patch_size, input_dtype(slide))
+        buffer = self._buffer(slide.patch_size, dtype)
         pixels = buffer.numpy()
         pieces = [range(i, min(i + PIECE, stop)) for i in range(start, stop, PIECE)]
         parts = [
