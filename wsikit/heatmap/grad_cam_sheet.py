@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
@@ -86,7 +87,7 @@ def _blended(picture: UInt8Image, cam: FloatArray, alpha: float) -> UInt8Image:
     return mixed
 
 
-def _scale_bar(panel: object, width: int, height: int, mpp: float | None) -> None:
+def _scale_bar(panel: Axes, width: int, height: int, mpp: float | None) -> None:
     """Draw a bar of a round length, about a quarter of the picture."""
     unit = 1.0 if mpp is None else mpp
     about = width / 4 * unit
@@ -94,10 +95,8 @@ def _scale_bar(panel: object, width: int, height: int, mpp: float | None) -> Non
     length = power * max(step for step in (1, 2, 5) if step * power <= about)
     words = f"{length:g} px" if mpp is None else _length(length)
     end = 0.04 * width + length / unit
-    panel.plot([0.04 * width, end], [0.95 * height] * 2, color="white", linewidth=3)  # type: ignore[attr-defined]
-    panel.text(  # type: ignore[attr-defined]
-        0.04 * width, 0.93 * height, words, color="white", fontsize=8, va="bottom"
-    )
+    panel.plot([0.04 * width, end], [0.95 * height] * 2, color="white", linewidth=3)
+    panel.text(0.04 * width, 0.93 * height, words, color="white", fontsize=8, va="bottom")
 
 
 def _length(um: float) -> str:

@@ -126,9 +126,8 @@ def _as_tensor(pixels: Sequence[UInt8Image]) -> Tensor:
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:
     """Yield items, the next one being made in a thread while this one is used."""
-    end = object()
     with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, items, end)
-        while (item := following.result()) is not end:
-            following = thread.submit(next, items, end)
-            yield item  # type: ignore[misc]
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
