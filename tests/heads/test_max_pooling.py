@@ -36,3 +36,11 @@ def test_one_patch_a_class_is_taught() -> None:
     scores.logits.sum().backward()
     taught = features.grad.abs().sum(dim=1).nonzero().flatten()
     assert set(taught.tolist()) == set(scores.patch_logits.argmax(dim=0).tolist())
+
+
+def test_of_two_classes_the_patch_most_likely_positive_decides() -> None:
+    torch.manual_seed(1)
+    head = MaxPooling(12, 2).eval()
+    scores = head(ring_bag(40))
+    probabilities = scores.patch_logits.softmax(dim=1)[:, 1]
+    assert scores.logits.softmax(dim=0)[1] == probabilities.max()

@@ -7,15 +7,18 @@ from wsikit.heads.pooled_patches import PooledPatches
 
 
 class MaxPooling(PooledPatches):
-    """Score each patch alone and give the slide, class by class, the largest logit of its patches.
+    """Score each patch alone and let the most telling one speak for the slide.
 
-    Pooled are logits and not embeddings, so a patch score is what decided the slide. All classes
-    are treated alike: each takes the patch that speaks for it most clearly, where others take the
-    logits of the one patch most likely to be positive, which needs to be told what positive is.
-    Only those patches get a gradient in a step. See `PooledPatches` for the options.
+    Of two classes the slide takes the logits of the patch most likely to be of the last, the
+    positive one. Of more, each class takes the largest logit that any patch gives it. Pooled are
+    logits and not embeddings, so a patch score is what decided the slide. Only those patches get a
+    gradient in a step. See `PooledPatches` for the options.
     """
 
     def forward(self, bag: Bag) -> BagScores:
         """Score one bag of N >= 1 patches."""
         patches = self.classifier(self.embed(self.standardise(bag.features)))  # (N, C)
-        return BagScores(patches.amax(dim=0), patches)
+        if patches.shape[1] > 2:
+            return BagScores(patches.amax(dim=0), patches)
+        most = (patches[:, 1] - patches[:, 0]).argmax()
+        return BagScores(patches[most], patches)
