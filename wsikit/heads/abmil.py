@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from wsikit.heads.bag import Bag, BagScores, Head
-from wsikit.heads.options import check_at_least, check_share
+from wsikit.heads.embedding import embedding_layer
+from wsikit.heads.options import check_at_least
 from wsikit.heads.standardise import Standardise
 
 
@@ -40,14 +41,11 @@ class GatedABMIL(Head):
         attention: int = 64,
         dropout: float = 0.25,
     ) -> None:
-        check_at_least("in_features", in_features, 1)
         check_at_least("classes", classes, 2)
-        check_at_least("embed", embed, 1)
         check_at_least("attention", attention, 1)
-        check_share("dropout", dropout)
         super().__init__()
         self.standardise = Standardise(in_features)
-        self.embed = nn.Sequential(nn.Linear(in_features, embed), nn.ReLU(), nn.Dropout(dropout))
+        self.embed = embedding_layer(in_features, embed, dropout)
         self.attention_v = nn.Linear(embed, attention)
         self.attention_u = nn.Linear(embed, attention)
         # A bias here would move all scores alike, which softmax does not see.

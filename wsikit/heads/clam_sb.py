@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wsikit.heads.bag import Bag, BagScores, Head
+from wsikit.heads.embedding import embedding_layer
 from wsikit.heads.options import check_at_least, check_share
 from wsikit.heads.standardise import Standardise
 
@@ -55,11 +56,8 @@ class ClamSB(Head):
         bag_weight: float = 0.7,
         subtyping: bool = False,
     ) -> None:
-        check_at_least("in_features", in_features, 1)
         check_at_least("classes", classes, 2)
-        check_at_least("embed", embed, 1)
         check_at_least("attention", attention, 1)
-        check_share("dropout", dropout)
         check_at_least("k", k, 1)
         check_share("bag_weight", bag_weight)
         super().__init__()
@@ -67,7 +65,7 @@ class ClamSB(Head):
         self.bag_weight = bag_weight
         self.subtyping = subtyping
         self.standardise = Standardise(in_features)
-        self.embed = nn.Sequential(nn.Linear(in_features, embed), nn.ReLU(), nn.Dropout(dropout))
+        self.embed = embedding_layer(in_features, embed, dropout)
         self.attention_v = nn.Sequential(
             nn.Linear(embed, attention), nn.Tanh(), nn.Dropout(dropout)
         )

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wsikit.heads.bag import Bag, BagScores, Head
-from wsikit.heads.options import check_at_least, check_share
+from wsikit.heads.embedding import embedding_layer
+from wsikit.heads.options import check_at_least
 from wsikit.heads.standardise import Standardise
 
 
@@ -73,16 +74,13 @@ class DSMIL(Head):
         query: int = 128,
         dropout: float = 0.25,
     ) -> None:
-        check_at_least("in_features", in_features, 1)
         check_at_least("classes", classes, 2)
-        check_at_least("embed", embed, 1)
         check_at_least("query", query, 1)
-        check_share("dropout", dropout)
         super().__init__()
         found = 1 if classes == 2 else classes
         self.absent = classes - found
         self.standardise = Standardise(in_features)
-        self.embed = nn.Sequential(nn.Linear(in_features, embed), nn.ReLU(), nn.Dropout(dropout))
+        self.embed = embedding_layer(in_features, embed, dropout)
         self.patch_classifier = nn.Linear(embed, found)
         self.query = nn.Linear(embed, query)
         self.bag_classifier = nn.Linear(found * embed, found)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from wsikit.heads.bag import Head
-from wsikit.heads.options import check_at_least, check_share
+from wsikit.heads.embedding import embedding_layer
+from wsikit.heads.options import check_at_least
 from wsikit.heads.standardise import Standardise
 
 
@@ -24,11 +25,8 @@ class PooledPatches(Head):
     def __init__(
         self, in_features: int, classes: int, *, embed: int = 128, dropout: float = 0.25
     ) -> None:
-        check_at_least("in_features", in_features, 1)
         check_at_least("classes", classes, 2)
-        check_at_least("embed", embed, 1)
-        check_share("dropout", dropout)
         super().__init__()
         self.standardise = Standardise(in_features)
-        self.embed = nn.Sequential(nn.Linear(in_features, embed), nn.ReLU(), nn.Dropout(dropout))
+        self.embed = embedding_layer(in_features, embed, dropout)
         self.classifier = nn.Linear(embed, classes)
