@@ -30,8 +30,8 @@ IDC_SHARE = 0.7
 """Of 0.3, 0.5 and 0.7 the one with the least validation loss, by the mean of the hold-outs."""
 
 UCSB_MPP = 0.5
-UCSB_SHARE = 0.5
-"""Not known, and not looked for."""
+UCSB_SHARE = 0.9
+"""Of 0.5, 0.7 and 0.9 the one with the least validation loss, by the mean of folds and seeds."""
 
 PHANTOM_MPP = Mpp(1.0, 1.0)
 
