@@ -24,25 +24,22 @@ and without CBAM, 4 epochs. It shows that every step works, and nothing of mammo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from shared.mammography import (
     Study,
     Training,
-    arguments,
     held_out,
     patient_split,
     positive_of,
+    run_from_command_line,
     start_of,
     train_one,
     with_split,
     write_tables,
 )
 
-from wsikit.cli.console import LineProgress
 from wsikit.config import packaged_config
-from wsikit.errors import WsikitError
 from wsikit.stages.heatmaps.grad_cam import run_grad_cam
 from wsikit.stages.run_folder import RunFolder
 
@@ -139,18 +136,5 @@ def _folder(stage: str, encoder: str) -> str:
     return f"{stage}-{encoder.replace(':', '-')}"
 
 
-def main() -> None:
-    """Run the recipe from the command line."""
-    asked = arguments(__doc__).parse_args()
-    study = Study(
-        asked.data, asked.data_set, Path(asked.out), asked.set, asked.device, LineProgress()
-    )
-    try:
-        tables = run_recipe(study, asked.small, asked.seed)
-    except WsikitError as error:
-        raise SystemExit(f"error: {error}") from None
-    print("\n".join(tables), end="")
-
-
 if __name__ == "__main__":
-    main()
+    run_from_command_line(__doc__, run_recipe)

@@ -37,12 +37,12 @@ from safetensors import safe_open
 from shared.mammography import (
     Study,
     Training,
-    arguments,
     best_epoch,
     confusion_table,
     held_out,
     patient_split,
     positive_of,
+    run_from_command_line,
     start_of,
     train_one,
     with_split,
@@ -50,9 +50,7 @@ from shared.mammography import (
 )
 
 from wsikit.atomic import write_bytes
-from wsikit.cli.console import LineProgress
 from wsikit.config import packaged_config
-from wsikit.errors import WsikitError
 from wsikit.stages.heatmaps.grad_cam import run_grad_cam
 from wsikit.stages.run_folder import RunFolder
 
@@ -186,18 +184,5 @@ def _draw_curves(run: Path, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def main() -> None:
-    """Run the recipe from the command line."""
-    asked = arguments(__doc__).parse_args()
-    study = Study(
-        asked.data, asked.data_set, Path(asked.out), asked.set, asked.device, LineProgress()
-    )
-    try:
-        tables = run_recipe(study, asked.small, asked.seed)
-    except WsikitError as error:
-        raise SystemExit(f"error: {error}") from None
-    print("\n".join(tables), end="")
-
-
 if __name__ == "__main__":
-    main()
+    run_from_command_line(__doc__, run_recipe)

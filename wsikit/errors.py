@@ -63,6 +63,13 @@ class WeightsError(UsageError):
     """An encoder's weights are not at hand or cannot be trusted."""
 
 
+LISTED = 500
+"""Characters of a list of all valid words, in a message about one that is close to none."""
+
+NEAREST = 3
+"""Words that are named where the list would be longer."""
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Name the valid word most like `word`, as the tail of an error message.
 
@@ -71,10 +78,16 @@ def nearest(word: str, valid: Iterable[str]) -> str:
         valid: every word that would have been accepted.
 
     Returns:
-        ``did you mean 'x'?`` where one is close, else ``use one of: a, b, c``.
+        ``did you mean 'x'?`` where one is close, else ``use one of: a, b, c``; of too many
+        to list, as the slides of a store, ``the nearest of 1696 are: a, b, c``.
     """
     choices = sorted(valid)
     close = get_close_matches(word, choices, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"use one of: {', '.join(choices)}"
+    listed = ", ".join(choices)
+    if len(listed) <= LISTED:
+        return f"use one of: {listed}"
+    holding = [choice for choice in choices if word in choice][:NEAREST]  # as a patient's number
+    few = holding or get_close_matches(word, choices, NEAREST, cutoff=0.0)
+    return f"the nearest of {len(choices)} are: {', '.join(few)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from wsikit.atomic import write_bytes
+from wsikit.cli.console import LineProgress
 from wsikit.config import load_config
 from wsikit.encoders.encoder import RANDOM
-from wsikit.errors import CohortError
+from wsikit.errors import CohortError, WsikitError
 from wsikit.stages.evaluation.evaluate import run_evaluate
 from wsikit.stages.ingest.cbis_ddsm import CbisOptions, find_cbis_ddsm
 from wsikit.stages.ingest.ingest import IngestOptions, ingest
@@ -102,8 +103,13 @@ def patient_split(
         seed: of the order.
 
     Raises:
-        CohortError: a kind of patient is too rare to be on every side.
+        CohortError: a cohort is of one class, or a kind of patient is too rare to be on every side.
     """
+    for cohort in cohorts:
+        labels = sorted(set(cohort["label"]))
+        if len(labels) < 2:
+            what = f"every slide is '{labels[0]}'" if labels else "no slide could be taken"
+            raise CohortError(what, "give data of two classes")
     table = pd.concat(cohorts)
     positive = table["label"].isin(POSITIVE).groupby(table["patient_id"]).any()
     coarse = positive.map({True: "positive", False: "negative"})
@@ -125,9 +131,8 @@ def _cut(kinds: pd.Series, shares: Sequence[float], seed: int) -> dict[str, str]
     for number, kind in enumerate(sorted(set(kinds))):  # negative first, then positive
         patients = np.array(sorted(kinds.index[kinds == kind]))
         if len(patients) < len(SIDES):
-            raise CohortError(
-                f"{len(patients)} {kind} patients cannot be on three sides", "take more data"
-            )
+            many = f"{len(patients)} {kind} patient{'' if len(patients) == 1 else 's'}"
+            raise CohortError(f"{many} cannot be on three sides", "take more data")
         order = np.random.default_rng([seed, number]).permutation(patients)
         spare = len(order) - len(SIDES)  # one for each side, the rest by the shares
         ends = np.rint(np.cumsum(shares) * spare).astype(int) + np.arange(1, len(SIDES) + 1)
@@ -251,7 +256,30 @@ def best_epoch(run: Path) -> int:
     return int(json.loads((RunFolder(run).fold(0) / "fit.json").read_text())["best_epoch"])
 
 
-def arguments(doc: str | None) -> argparse.ArgumentParser:
+Recipe = Callable[[Study, bool, int], list[str]]
+"""From where it reads and writes, whether in the small form, and a seed: to its tables."""
+
+
+def run_from_command_line(doc: str | None, recipe: Recipe) -> None:
+    """Run a recipe as the command line asks, and print its tables.
+
+    Args:
+        doc: of the recipe; its `--help`.
+        recipe: does everything.
+
+    Raises:
+        SystemExit: the call is wrong, or the recipe cannot go on; one line says why.
+    """
+    asked = _arguments(doc).parse_args()
+    study = Study(asked.data, asked.data_set, asked.out, asked.set, asked.device, LineProgress())
+    try:
+        tables = recipe(study, asked.small, asked.seed)
+    except WsikitError as error:
+        raise SystemExit(f"error: {error}") from None
+    print("\n".join(tables), end="")
+
+
+def _arguments(doc: str | None) -> argparse.ArgumentParser:
     """Return a parser of what both recipes take."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter

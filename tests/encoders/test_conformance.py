@@ -36,6 +36,7 @@ class TestWholeEncoders(EncoderConformance):
             "timm:test_convnext",
             "cbam:test_resnet",
             "xception_small",
+            "xception_small_c",
         ],
     )
     @classmethod

@@ -5,6 +5,7 @@ import math
 import pytest
 import timm
 import torch
+from timm.models.xception import SeparableConv2d
 from torch import nn
 
 from wsikit.encoders.random_weights import CENTRED_RELU_GAIN, draw_weights
@@ -28,6 +29,16 @@ def test_the_gain_keeps_the_variance_through_relu_layers() -> None:
     for layer in network:
         values = layer(torch.relu(values))
     assert 0.7 < values.std().item() < 1.4
+
+
+def test_so_does_the_gain_of_separable_convolutions() -> None:
+    """Between their halves is no ReLU; with its gain they would make this 25 times as large."""
+    layers = nn.ModuleList(SeparableConv2d(400, 400, 3, padding=1) for _ in range(6))
+    draw_weights(layers)
+    maps = torch.randn(1, 400, 24, 24, generator=torch.Generator().manual_seed(0))
+    for layer in layers:
+        maps = layer(torch.relu(maps))
+    assert 0.7 < maps[:, :, 6:-6, 6:-6].std().item() < 1.4  # the edge's zeros stay out of it
 
 
 def test_layers_get_weights_of_their_own() -> None:

@@ -121,6 +121,23 @@ def test_squeeze_and_excitation_is_the_formula() -> None:
     torch.testing.assert_close(block(maps), maps * gates[:, :, None, None])
 
 
+@pytest.mark.parametrize("name", ["xception_small_b", "xception_c"])
+def test_random_weights_leave_gates_half_open_and_rounding_small(name: str) -> None:
+    """Large maps would open or shut a gate altogether, and let rounding decide on a channel."""
+    network = build_encoder(name, "random").backbone
+    gates: list[torch.Tensor] = []
+    for block in (network.se3, network.se4):
+        block.gate.register_forward_hook(lambda *args: gates.append(args[2]))
+    pixels = torch.rand(1, 3, 75, 75, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.inference_mode():
+        features = network(pixels).double()
+        assert len(gates) == 2
+        for gate in gates:
+            assert ((gate > 0.01) & (gate < 0.99)).float().mean() > 0.95
+        exact = network.double()(pixels.double())
+    assert (features - exact).abs().max() < 1e-5 * exact.abs().max()
+
+
 def test_the_blocks_follow_the_last_two_layers_and_the_shortcuts_lie_where_they_should() -> None:
     network = XCEPTIONS["xception_small_c"]()
     called = []

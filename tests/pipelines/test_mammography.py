@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipelines.shared.mammography import patient_split
+from pipelines.shared.mammography import Study, patient_split, run_from_command_line
 from wsikit.errors import CohortError
 from wsikit.phantoms.mammogram_sets import write_cbis_ddsm_tree
 from wsikit.stages.run_folder import RunFolder
@@ -119,5 +119,33 @@ def test_every_side_has_patients_of_every_kind_that_is_asked_about() -> None:
         for cohort in (whole, rois):
             sides = cohort.assign(side=cohort["patient_id"].map(split)).groupby("label")["side"]
             assert (sides.nunique() == 3).all()
-    with pytest.raises(CohortError, match="2 negative patients cannot be on three sides"):
-        patient_split([rois[:4]], (0.6, 0.2, 0.2), 0)
+
+
+def test_a_recipe_that_cannot_go_on_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def recipe(study: Study, small: bool, seed: int) -> list[str]:
+        study.take("rois", 48 if small else None, seed)
+        return ["never"]
+
+    monkeypatch.setattr(sys, "argv", ["recipe", str(tmp_path), str(tmp_path / "out"), "--small"])
+    with pytest.raises(SystemExit) as raised:
+        run_from_command_line("What it does.", recipe)
+    said = str(raised.value)
+    assert said.startswith(f"error: {tmp_path}: holds no mass_case_description_*_set.csv: put")
+    assert "\n" not in said
+    assert "never" not in capsys.readouterr().out
+
+
+def test_one_class_or_too_few_patients_are_one_line() -> None:
+    table = pd.DataFrame({
+        "patient_id": ["p0", "p1", "p2", "p3"], "label": ["benign", "malignant"] * 2,
+    })  # fmt: skip
+    for rows, words in (
+        (table, "2 negative patients cannot be on three sides: take more data"),
+        (table[:2], "1 negative patient cannot be on three sides"),
+        (table[::2], "every slide is 'benign': give data of two classes"),
+        (table[:0], "no slide could be taken"),
+    ):
+        with pytest.raises(CohortError, match=words):
+            patient_split([rows], (0.6, 0.2, 0.2), 0)

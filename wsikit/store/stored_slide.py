@@ -227,6 +227,15 @@ class StoredSlide:
         return [dict(facts[row]) for row in self.patches.row.tolist()] if facts else []
 
     @property
+    def origins(self) -> frozenset[str]:
+        """Digests of what the pictures of a collection were made of; empty where none is recorded.
+
+        Two slides that share one show the same picture, or parts of it.
+        """
+        facts = self.attributes.get("pictures", [])
+        return frozenset(str(own["origin"]) for own in facts if "origin" in own)
+
+    @property
     def mpp_known(self) -> bool:
         """Whether `mpp` is known; it is 1.0, a unit of pixels, where no file or user states it."""
         return bool(self.attributes.get("mpp_known", True))

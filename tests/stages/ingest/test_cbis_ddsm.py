@@ -1,4 +1,4 @@
-"""CBIS-DDSM: its own tables counted by pandas, masks known by content, boxes where lesions lie."""
+"""CBIS-DDSM: masks known by content, boxes where lesions lie, and what is missing named."""
 
 from __future__ import annotations
 
@@ -15,12 +15,8 @@ from scipy import ndimage
 from wsikit.errors import UsageError
 from wsikit.phantoms.mammogram_sets import SECRET, write_cbis_ddsm_tree
 from wsikit.slides.grey_dicom import read_grey_dicom
-from wsikit.stages.ingest.cbis_ddsm import (
-    CbisOptions,
-    find_cbis_ddsm,
-    is_mask,
-    read_descriptions,
-)
+from wsikit.stages.ingest.cbis_ddsm import CbisOptions, find_cbis_ddsm
+from wsikit.stages.ingest.cbis_pictures import is_mask
 from wsikit.stages.ingest.ingest import Ingested, IngestOptions, ingest
 from wsikit.stages.ingest.mammogram import CutOptions, Kind
 from wsikit.store.store import Store
@@ -47,33 +43,6 @@ def take(
 ) -> Ingested:
     options = options or CbisOptions(CutOptions(kind, side=64))
     return ingest(find_cbis_ddsm(folder, options), store, IngestOptions(slide_ids=ids))
-
-
-def test_the_real_tables_hold_what_was_published(real_data: Path) -> None:
-    tables = real_data / "mammo" / "cbis_ddsm_csv"
-    for kind, count in (("mass", 1696), ("calc", 1872), ("both", 3568)):
-        lesions, left_out = read_descriptions(tables, kind)  # type: ignore[arg-type]
-        assert (len(lesions), left_out) == (count, [])
-    lesions, _ = read_descriptions(tables, "mass")
-    theirs = pd.concat([pd.read_csv(p) for p in sorted(tables.glob("mass_*.csv"))])
-    malignant = (theirs["pathology"] == "MALIGNANT").sum()
-    assert sum(lesion.label == "malignant" for lesion in lesions) == malignant
-    assert {lesion.patient_id for lesion in lesions} == set(theirs["patient_id"])
-    train = sum(lesion.published == "train" for lesion in lesions)
-    assert (train, len(lesions) - train) == (1318, 378)
-
-
-def test_published_sides_of_both_kinds_share_patients_and_it_is_said(real_data: Path) -> None:
-    from wsikit.stages.ingest.splits import published_split
-
-    lesions, _ = read_descriptions(real_data / "mammo" / "cbis_ddsm_csv", "both")
-    sides, words = published_split(
-        {each.folder: each.published for each in lesions},
-        {each.folder: each.patient_id for each in lesions}, 0.2, 0,
-    )  # fmt: skip
-    assert "LEAKY" in words
-    assert "31 patients in both" in words
-    assert {sides[e.folder] for e in lesions if e.published == "test"} == {"test"}
 
 
 def test_real_files_called_masks_are_known_to_be_crops(real_data: Path) -> None:
@@ -213,6 +182,9 @@ def test_what_is_missing_costs_one_line_each(own: Path, tmp_path: Path) -> None:
     strange = top / "Mass-Training_P_00077_LEFT_CC_1"
     strange.mkdir()
     shutil.copy(next(top.rglob("*.dcm")), strange / "1-1.dcm")
+    for place in ("scans/a", "scans/b", ""):
+        (top / place).mkdir(parents=True, exist_ok=True)
+        shutil.copy(next(top.rglob("*.dcm")), top / place / "odd.dcm")
     table = own / "mass_case_description_train_set.csv"
     table.write_text(table.read_text() + "P_00009,3,LEFT,CC,1,mass,A,B,4,UNKNOWN,4,a,../../b,c\n")
     good = "Mass-Training_P_00006_RIGHT_CC_1"
@@ -228,6 +200,9 @@ def test_what_is_missing_costs_one_line_each(own: Path, tmp_path: Path) -> None:
     assert done.outcome.done == [good]
     lines = [str(entry) for entry in done.left_out]
     assert "Mass-Training_P_00077_LEFT_CC_1: no row of the CSVs names it" in lines
+    reason = "in no folder of a lesion or a mammogram"
+    assert f"CBIS-DDSM/scans: 2 DICOM files {reason}" in lines
+    assert f"CBIS-DDSM/odd.dcm: 1 DICOM file {reason}" in lines
     assert any("does not name a lesion" in line for line in lines)
     assert all("\n" not in line for line in (*lines, *failed.values()))
 
@@ -283,3 +258,12 @@ def test_a_blank_mammogram_is_one_line(own: Path, tmp_path: Path) -> None:
     _rewrite(path, np.zeros((480, 320), np.uint16))
     done = take(own, tmp_path / "store", [f"{name}_1"])
     assert "missing or blank" in done.outcome.failed[f"{name}_1"]
+
+
+def test_an_unknown_slide_names_the_nearest_of_many(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        take(tree, tmp_path / "store", ["P_00005"])
+    assert str(raised.value) == (
+        "cbis-ddsm has no slide 'P_00005': the nearest of 19 are: "
+        "Mass-Training_P_00005_LEFT_CC_1, Mass-Training_P_00005_LEFT_MLO_1"
+    )

@@ -121,14 +121,18 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="neither"):
         find_mini_mias(tmp_path)
     rows = (folder / "labels.csv").read_text()
-    (tmp_path / "labels.csv").write_text(rows + "mdb900,F,CIRC,B,1,2,3\nfoo,bar\n")
+    corner = "mdb003,G,CIRC,B,1000,1010,8\n"  # far from the chest wall, where no breast is
+    (tmp_path / "labels.csv").write_text(rows + corner + "mdb900,F,CIRC,B,1,2,3\nfoo,bar\n")
     for path in folder.glob("*.png"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "mdb004.png").write_bytes(b"no picture")
+    (tmp_path / "scan7.png").write_bytes(b"of something else")
     found = find_mini_mias(tmp_path)
     assert found.broken == {"mdb900": "its picture is missing"}
     done = ingest(found, tmp_path / "store")
     assert "not a grey picture" in done.outcome.failed["mdb004_1"]
     assert str(tmp_path) not in done.outcome.failed["mdb004_1"]  # a path may name a person
+    assert "outside the breast" in done.outcome.failed["mdb003_2"]
     assert len(done.outcome.done) == 3
-    assert any("line 11" in entry.name for entry in done.left_out)
+    assert any("line 12" in entry.name for entry in done.left_out)
+    assert "scan7.png: not a file name of mini-MIAS" in map(str, done.left_out)

@@ -23,7 +23,6 @@ from typing import Literal, NamedTuple
 
 from wsikit.errors import SlideError, UsageError
 from wsikit.stages.ingest.collection import Collection, DataSet, LeftOut, Source, size_recipe
-from wsikit.stages.ingest.copies import copies_apart
 from wsikit.stages.ingest.picture_file import alike, commonest_size, picture_size, read_rgb_of
 from wsikit.stages.ingest.splits import SplitKind, split_images
 from wsikit.types import Mpp, Size
@@ -140,7 +139,6 @@ def find_breakhis(folder: Path, options: BreakHisOptions | None = None) -> DataS
     odd = sum(p.size != size for p in kept)
     words = f"{odd} pictures are" if odd > 1 else "1 picture is"
     notes = [f"{words} not {size[0]} x {size[1]} px: filled up or cut"] if odd else []
-    notes += copies_apart(sources)
     recipe = {**size_recipe(size), "images": options.split == "images"}
     return DataSet("breakhis", sources, recipe, left_out, notes=notes, split=split)
 

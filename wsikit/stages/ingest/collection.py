@@ -10,10 +10,14 @@ from typing import Any, NamedTuple
 from wsikit.types import Box, Mpp, PatchPixels, Size
 
 FACTS = frozenset(
-    ("abnormality", "boxes", "centre", "height", "magnification", "picture", "scale", "sequence",
-     "view", "side", "width")
+    ("abnormality", "boxes", "centre", "height", "magnification", "origin", "picture", "scale",
+     "sequence", "view", "side", "width")
 )  # fmt: skip
-"""What may be kept of a picture: never a name, a date or an identity."""
+"""What may be kept of a picture: never a name, a date or an identity.
+
+`origin` is a digest of what it was made of, by which the same picture under two patients is found:
+of a mammogram's pixels, as copies of it may have other headers and masks; else of the file.
+"""
 
 Facts = Mapping[str, Any]
 

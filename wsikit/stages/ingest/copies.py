@@ -1,37 +1,34 @@
-"""Find files that are byte for byte the same and count as two patients': a leak in any split."""
+"""Find slides that hold the same picture and count as two patients': a leak in any split."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 
-from wsikit.slides.fingerprint import fingerprint
+from wsikit.errors import StoreError
 from wsikit.stages.ingest.collection import Source
+from wsikit.store.store import Store
 
 SHOWN = 5
 """Pairs that are named one by one."""
 
 
-def copies_apart(sources: Sequence[Source]) -> list[str]:
-    """Say which files are copies of another patient's, a line each.
+def copies_apart(store: Store, sources: Sequence[Source]) -> list[str]:
+    """Say which slides hold the same picture under two patients, a line each.
 
-    Only files of one length are read, so that of pictures in compressed formats hardly any are.
-    Nothing is left out: which of the two is right, the files do not say.
+    Nothing is left out: which of the two is right, the pictures do not say.
 
-    Raises:
-        SlideError: a file is gone or cannot be read.
+    Args:
+        store: an open store.
+        sources: what it was made from, as far as it is there.
     """
-    by_length: dict[int, dict[Path, str]] = defaultdict(dict)
+    first: dict[str, Source] = {}
+    pairs: list[tuple[str, str]] = []
     for source in sources:
-        for path in source.files:
-            by_length[path.stat().st_size][path] = source.patient_id
-    pairs: list[tuple[Path, Path]] = []
-    for patients in by_length.values():
-        if len(set(patients.values())) > 1:
-            pairs += _same(patients)
+        others = [first.setdefault(origin, source) for origin in _origins(store, source.slide_id)]
+        apart = {other.slide_id for other in others if other.patient_id != source.patient_id}
+        pairs += [(other, source.slide_id) for other in sorted(apart)]
     lines = [
-        f"{one.name} and {other.name} are the same picture under two patients: keep one of them"
+        f"'{one}' and '{other}' hold the same picture under two patients: keep one of them"
         for one, other in pairs[:SHOWN]
     ]
     if len(pairs) > SHOWN:
@@ -39,12 +36,8 @@ def copies_apart(sources: Sequence[Source]) -> list[str]:
     return lines
 
 
-def _same(patients: dict[Path, str]) -> list[tuple[Path, Path]]:
-    """Pair each file with the first one of the same content, where the patients differ."""
-    first: dict[str, Path] = {}
-    pairs = []
-    for path, patient in patients.items():
-        other = first.setdefault(fingerprint(path), path)
-        if patients[other] != patient:
-            pairs.append((other, path))
-    return pairs
+def _origins(store: Store, slide_id: str) -> list[str]:
+    try:
+        return sorted(store.slide(slide_id).origins)
+    except StoreError:  # a damaged slide is told of where it is used
+        return []

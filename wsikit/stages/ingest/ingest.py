@@ -16,7 +16,8 @@ from pathlib import Path
 from wsikit.errors import SlideError, StoreError, UsageError, WsikitError, nearest
 from wsikit.slides.fingerprint import fingerprint, quick_stamp
 from wsikit.stages.ingest.cohort_file import default_cohort, warnings_of, write_cohort
-from wsikit.stages.ingest.collection import DataSet, LeftOut, Source
+from wsikit.stages.ingest.collection import Collection, DataSet, LeftOut, Source
+from wsikit.stages.ingest.copies import copies_apart
 from wsikit.stages.ingest.picture_slide import Codec, write_collection
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.store.codecs import CodecName
@@ -117,9 +118,10 @@ def ingest(
             left_out += result.left_out
         progress.finish()
         taken = [s for s in found.sources if store.slide_path(s.slide_id).is_dir()]
+        apart = copies_apart(store, taken)
         cohort = options.cohort or default_cohort(store_path)
-        write_cohort(cohort, found, taken, left_out)
-    for line in warnings_of(taken):
+        write_cohort(cohort, replace(found, notes=[*found.notes, *apart]), taken, left_out)
+    for line in (*apart, *warnings_of(taken)):
         progress.say(line)
     return Ingested(outcome, cohort, tuple(left_out))
 
@@ -215,9 +217,10 @@ class _Run:
             return False
 
     def _make(self, source: Source) -> _Result:
+        digests = [fingerprint(path) for path in source.files]
         recipe = {
             **self.store.tile_recipe,
-            "source": _identity(source.files),
+            "source": _identity(digests),
             "settings": dict(source.settings),
         }
         identity = recipe_id(recipe)
@@ -229,7 +232,7 @@ class _Run:
                 f"the store holds '{source.slide_id}' made from other files or settings",
                 "use --overwrite to replace it and its features",
             )
-        pictures = source.open()
+        pictures = _with_origins(source.open(), digests)
         if not pictures.facts:
             raise SlideError("there is no picture of it", "check the files")
         codec: Codec = ("zstd", *self.codec[1:]) if pictures.grey else self.codec
@@ -247,9 +250,16 @@ class _Run:
         return _Result(source, replace(status, damaged=damaged), words, tuple(lost))
 
 
-def _identity(files: Sequence[Path]) -> str:
+def _identity(digests: Sequence[str]) -> str:
     """Return one fingerprint of all files of a slide, in their order; no name enters it."""
-    digests = [fingerprint(path) for path in files]
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _with_origins(pictures: Collection, digests: Sequence[str]) -> Collection:
+    """Note which file each picture is, unless it is noted already what it was cut from."""
+    if len(digests) != len(pictures.facts) or any("origin" in own for own in pictures.facts):
+        return pictures
+    facts = [{**own, "origin": d} for own, d in zip(pictures.facts, digests, strict=True)]
+    return replace(pictures, facts=facts)

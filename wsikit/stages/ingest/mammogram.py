@@ -5,6 +5,7 @@ All three keep the grey depth of the mammogram, and say where lesions lie in the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -92,7 +93,7 @@ def lesion_pictures(
         shares = rng.random((options.patches, 2)).tolist()
         centres = [(lesion.x + u * lesion.width, lesion.y + v * lesion.height) for u, v in shares]
     frames = [_frame(centre, side, picture.pixels.shape) for centre in centres]
-    return _collection(picture, frames, [lesion], options, facts)
+    return _collection(picture, frames, [lesion], options, facts, pixel_digest(picture.pixels))
 
 
 def breast_picture(
@@ -119,7 +120,19 @@ def breast_picture(
     side = round(max(box.width, box.height))
     left = round(box.x + (box.width - side) / 2)
     top = round(box.y + (box.height - side) / 2)
-    return _collection(bare, [Box(left, top, side, side)], lesions, options, facts)
+    origin = pixel_digest(picture.pixels)
+    return _collection(bare, [Box(left, top, side, side)], lesions, options, facts, origin)
+
+
+def pixel_digest(pixels: NDArray[np.uint16]) -> str:
+    """Return SHA-256 in hex of a picture's size and pixels: no header of its file enters it.
+
+    Args:
+        pixels: (H, W) uint16.
+    """
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels, "<u2").data)
+    return digest.hexdigest()
 
 
 def _check_in_breast(lesion: Box, mask: BoolMask) -> None:
@@ -144,9 +157,11 @@ def _collection(
     lesions: Sequence[Box],
     options: CutOptions,
     facts: Facts,
+    origin: str,
 ) -> Collection:
     side = options.side_px
     scales = [frame.width / side for frame in frames]
+    facts = {**facts, "origin": origin}
     return Collection(
         size=Size(side, side),
         facts=[

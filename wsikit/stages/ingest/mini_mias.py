@@ -96,7 +96,7 @@ def find_mini_mias(folder: Path, options: MiniMiasOptions | None = None) -> Data
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder", "give the folder of mini-MIAS")
     findings, left_out = read_findings(folder)
-    pictures = _pictures(folder)
+    pictures = _pictures(folder, left_out)
     by_name: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_name[finding.name].append(finding)
@@ -181,7 +181,7 @@ def _finding(name: str, tissue: str, kind: str, severity: str, x: str, y: str, r
     return Finding(name.lower(), tissue, kind, SEVERITY.get(severity, ""), circle)
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
+def _pictures(folder: Path, left_out: list[LeftOut]) -> dict[str, Path]:
     """Return the pictures by name; of a PGM and a PNG of one name, the PGM."""
     found: dict[str, Path] = {}
     for suffix in SUFFIXES:
@@ -189,6 +189,8 @@ def _pictures(folder: Path) -> dict[str, Path]:
             match = _NAME.fullmatch(path.stem)
             if match:
                 found.setdefault(f"mdb{match[1]}", path)
+            else:
+                left_out.append(LeftOut(path.name, "not a file name of mini-MIAS"))
     return found
 
 

@@ -17,7 +17,6 @@ from wsikit.errors import CohortError, SlideError, UsageError
 from wsikit.slides.find import default_slide_id
 from wsikit.stages.cohort import parse_mpp, read_rows
 from wsikit.stages.ingest.collection import Collection, DataSet, LeftOut, Source, size_recipe
-from wsikit.stages.ingest.copies import copies_apart
 from wsikit.stages.ingest.picture_file import (
     PICTURE_SUFFIXES,
     alike,
@@ -93,8 +92,7 @@ def find_pictures(given: Path, options: PicturesOptions | None = None) -> DataSe
     sources = [_source(slide_id, own, size, options) for slide_id, own in groups.items()]
     resized = options.size is not None
     recipe = {**size_recipe(size), "resized": resized, "grey": options.grey}
-    notes = copies_apart(sources)
-    return DataSet("pictures", sources, recipe, left_out, notes=notes, split=_said(sources))
+    return DataSet("pictures", sources, recipe, left_out, split=_said(sources))
 
 
 def _of_folder(folder: Path, options: PicturesOptions, left_out: list[LeftOut]) -> list[_Entry]:
