@@ -273,7 +273,7 @@ class PretrainConfig(Section):
     )
 
 
-HeatmapFormat = Literal["png", "sheet", "geojson", "ome-tiff", "html", "html-file"]
+HeatmapFormat = Literal["png", "sheet", "geojson", "ome-tiff", "html", "html-file", "grad-cam"]
 
 
 class HeatmapConfig(Section):
@@ -325,6 +325,12 @@ class Config(Section):
 
     slides: tuple[str, ...] = Field((), description="slide files or folders (wsikit run)")
     cohort: str | None = Field(None, description="CSV of slides and labels (wsikit run)")
+    labels: str | None = Field(
+        None, description="CSV of slide_id and label, where not the cohort's (wsikit run)"
+    )
+    split: str | None = Field(
+        None, description="a run or split.csv whose split is used again (wsikit run, train, search)"
+    )
     output: str | None = Field(None, description="folder for store and run (wsikit run)")
     seed: int = Field(0, ge=0, lt=2**31, description="of everything random")
     tile: TileConfig = TileConfig()

@@ -66,6 +66,19 @@ def resolve(
     return load_config(config, [*(sets or []), *given])
 
 
+def named_split(split: Path | None, settings: Config, config: Path | None) -> Path | None:
+    """Return the split to use again: the flag's, or else the recipe's, relative to the recipe.
+
+    Args:
+        split: from `--split`.
+        settings: the resolved recipe.
+        config: its file.
+    """
+    if split is not None or settings.split is None:
+        return split
+    return (config.absolute().parent if config else Path()) / settings.split
+
+
 def worker_count(asked: int) -> int:
     """Return how many processes to start; 0 means one for each core this process may use."""
     return asked or len(os.sched_getaffinity(0))

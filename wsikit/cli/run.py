@@ -14,6 +14,7 @@ from wsikit.cli.options import (
     SchedulerOption,
     SetOption,
     SlurmOption,
+    SplitOption,
     WorkersOption,
     resolve,
     worker_count,
@@ -27,10 +28,14 @@ def run(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Over the recipe's own output."),
     ] = None,
+    split: SplitOption = None,
     workers: WorkersOption = 0,
     scheduler: SchedulerOption = None,
     slurm: SlurmOption = None,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="So many GPUs, or processes, share training (wsikit train).")
+    ] = 1,
     overwrite: OverwriteOption = False,
 ) -> None:
     """Tile, extract, graph, train, predict, draw and report, as one recipe says.
@@ -39,19 +44,25 @@ def run(
     folder. Killed and started again, it continues; with nothing new to do it is
     quick and changes nothing.
 
-    Example:
+    Splits are as for wsikit train: the cohort's column `split` or `fold`, or
+    the split of another run, by --split or the recipe's `split`.
+
+    Examples:
 
       wsikit run study.yaml -o results
+
+      wsikit run study.yaml --set tile.mpp=1.0 --split results/run -o coarser
     """
     from wsikit.cli.evaluate import print_metrics
     from wsikit.stages.study.study import run_study
 
-    where = str(output.absolute()) if output else None
-    settings = resolve(config, sets, {"output": where})
+    here = {"output": output, "split": split}
+    flags = {key: str(path.absolute()) for key, path in here.items() if path is not None}
+    settings = resolve(config, sets, flags)
     result = run_study(
         settings, config.absolute().parent, make_progress(),
         workers=worker_count(workers), scheduler=scheduler, slurm=slurm,
-        device=device, overwrite=overwrite,
+        device=device, devices=devices, overwrite=overwrite,
     )  # fmt: skip
     code = max(exit_code(outcome, stage) for stage, outcome in result.outcomes.items())
     if result.evaluation is not None:

@@ -16,6 +16,7 @@ from wsikit.cli.options import (
     SetOption,
     SplitOption,
     StoreArgument,
+    named_split,
     resolve,
 )
 
@@ -81,12 +82,13 @@ def search(
     if metric not in metrics:
         raise ConfigError(f"--metric {metric}", nearest(metric, metrics))
     flags = {"train.method": method, "train.epochs": epochs, "seed": seed}
+    settings = resolve(config, sets, flags)
     best = run_search(
-        store, labels, output, resolve(config, sets, flags),
+        store, labels, output, settings,
         read_space(space or packaged_config("search")),
         trials=trials, metric="val_auc" if metric == "val_auc" else "val_loss", fold=fold,
-        split=split, encoder=encoder, device=device, progress=make_progress(),
-        overwrite=overwrite,
+        split=named_split(split, settings, config), encoder=encoder, device=device,
+        progress=make_progress(), overwrite=overwrite,
     )  # fmt: skip
     for key, value in best.values.items():
         print(f"{key}: {value:g}" if isinstance(value, float) else f"{key}: {value}")

@@ -16,6 +16,7 @@ from wsikit.cli.options import (
     SetOption,
     SplitOption,
     StoreArgument,
+    named_split,
     resolve,
 )
 
@@ -96,7 +97,7 @@ def train(
     settings = resolve(config, sets, flags)
     outcome = run_train(
         store, labels, output, settings,
-        device=device, devices=devices, split=split,
+        device=device, devices=devices, split=named_split(split, settings, config),
         progress=make_progress(), overwrite=overwrite,
     )  # fmt: skip
     code = exit_code(outcome, "train")

@@ -14,10 +14,10 @@ from wsikit.heads.am_softmax_classifier import (
 )
 from wsikit.heads.instance_pool import InstancePool
 from wsikit.training.fits.fit import FitResult
+from wsikit.training.fits.module import BatchProgress
 from wsikit.training.fits.record import Progress
 from wsikit.training.patches.data import PatchSide
 from wsikit.training.patches.fit import PatchFitOptions, fit_patches
-from wsikit.training.patches.module import BatchProgress
 from wsikit.training.patches.network import PatchNetwork
 from wsikit.training.patches.plan import PatchSlide, batches_of
 

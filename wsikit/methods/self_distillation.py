@@ -39,10 +39,10 @@ from wsikit.training.distillation.fit import Distillation, distil_features, dist
 from wsikit.training.distillation.options import DistilOptions, FeatureSampling
 from wsikit.training.distillation.views import FeatureViews, PixelViews
 from wsikit.training.fits.fit import FitOptions, FitResult
+from wsikit.training.fits.module import BatchProgress
 from wsikit.training.fits.record import Progress
 from wsikit.training.patches.data import PatchSide
 from wsikit.training.patches.fit import PatchFitOptions
-from wsikit.training.patches.module import BatchProgress
 from wsikit.training.patches.network import PatchNetwork
 from wsikit.training.patches.plan import PatchSlide, batches_of
 

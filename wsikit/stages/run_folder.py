@@ -126,8 +126,8 @@ class RunFolder:
         Raises:
             UsageError: the folder cannot be written.
         """
-        # Where a run was written is no part of what it is.
-        content = config.model_dump(mode="json", exclude={"output"})
+        # Where a run was written is no part of what it is; its split lies in split.csv.
+        content = config.model_dump(mode="json", exclude={"output", "split"})
         resolved = yaml.safe_dump(content, sort_keys=False)
         write_bytes(self.path / "config.yaml", resolved.encode())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import shutil
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wsikit.atomic import write_json
+from wsikit.atomic import locked, write_json
 from wsikit.errors import StoreError
 from wsikit.store.recipe import Recipe, differences
 from wsikit.store.status import StageStatus, read_status, write_status
@@ -157,14 +156,11 @@ class Store:
         Raises:
             StoreError: another run holds it.
         """
-        with (self.path / ".lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise StoreError(
-                    f"{self.path}: another wsikit run is writing to this store",
-                    "wait for it to end, or use another store",
-                ) from error
+        busy = StoreError(
+            f"{self.path}: another wsikit run is writing to this store",
+            "wait for it to end, or use another store",
+        )
+        with locked(self.path / ".lock", busy):
             for left in (self.path / ".staging").glob("*.old"):
                 shutil.rmtree(left, ignore_errors=True)
             yield

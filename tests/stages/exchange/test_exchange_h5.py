@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import zarr
 
 from tests.cli.conftest import tree
+from tests.stages.model_cohort import weights_file
 from tests.store.h5_files import (
     clam_features,
     clam_patches,
@@ -22,6 +25,7 @@ from wsikit.config import ExtractConfig, load_config
 from wsikit.errors import StoreError, UsageError
 from wsikit.stages.cohort import source_slides
 from wsikit.stages.exchange.export import run_export
+from wsikit.stages.exchange.foreign_encoder import encoder_name
 from wsikit.stages.exchange.ingest_h5 import H5Options, run_ingest_h5
 from wsikit.stages.extraction.extract import run_extract
 from wsikit.stages.inspection.inspection import inspect_path
@@ -89,6 +93,66 @@ def test_features_as_stored(tiled: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             file["features"][:], Store(tiled).slide("ph").features(ENCODER)
         )
+
+
+def test_a_file_names_its_encoder_and_no_folder_of_the_weights(tiled: Path, tmp_path: Path) -> None:
+    """Name and digest are written, wherever the weights lie and however they are named."""
+    store = shutil.copytree(tiled, tmp_path / "store")
+    weights = weights_file(tmp_path / "home-of-jane" / "best.safetensors")
+    options = {"encoder": f"file:{weights}"}
+    identity, outcome = run_extract(store, ExtractConfig(**options), device="cpu")
+    assert outcome.done == ["ph"]
+    assert re.fullmatch(r"best-file-[0-9a-f]{8}", identity)
+    assert run_export(store, tmp_path / "out", f"file:{weights}").done == ["ph"]
+    with h5py.File(tmp_path / "out/ph.h5") as file:
+        assert file["features"].attrs["encoder"] == identity
+        assert json.loads(file.attrs["wsikit"])["encoder_id"] == identity
+    again, outcome = run_ingest_h5(
+        tmp_path / "out", tmp_path / "taken", H5Options(encoder=f"file:{weights}")
+    )
+    assert (again, outcome.done) == (identity, ["ph"])
+    for folder in (store, tmp_path / "out", tmp_path / "taken"):
+        assert [name for name, content in tree(folder).items() if b"jane" in content] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("uni_v1", "uni_v1"),
+        ("hf-hub:MahmoodLab/UNI@refs/pr/1", "hf-hub:MahmoodLab/UNI@refs/pr/1"),
+        ("MahmoodLab/UNI", "MahmoodLab/UNI"),
+        ("timm:vit_small.dino", "timm:vit_small.dino"),
+        ("/home/jane/uni.bin", "uni"),
+        ("~jane/uni.v2", "uni.v2"),
+        ("jane/uni.pth", "uni"),
+        ("../jane/uni", "uni"),
+        ("C:\\Users\\jane\\uni.pt", "uni"),
+        ("https://example.org/jane/uni", "uni"),
+        ("file:jane/my.run", "my.run"),
+        ("file:/disk/jane/my.run/encoder.safetensors", "my.run"),
+    ],
+)
+def test_a_path_is_no_name_of_an_encoder(said: str, name: str) -> None:
+    assert encoder_name(said) == name
+
+
+@pytest.mark.parametrize("by", ["user", "file"])
+def test_where_foreign_weights_lay_enters_no_store(tmp_path: Path, by: str) -> None:
+    where = "C:/Users/jane/uni/weights.bin"
+    coords = grid_coords(6, 5, 512)
+    stated = where if by == "file" else None
+    trident_features(
+        tmp_path / "f/a.h5", random_features(30, 8), coords, size=(4000, 3000), encoder=stated
+    )
+    asked = where if by == "user" else None
+    options = H5Options(encoder=asked, mpp=Mpp(0.25, 0.25))
+    identity, outcome = run_ingest_h5(tmp_path / "f", tmp_path / "store", options)
+    assert (identity, outcome.done) == ("weights-h5-8", ["a"])
+    about = Store(tmp_path / "store").slide("a").derived_attributes(f"features/{identity}")
+    assert about["encoder"] == "weights"
+    assert run_export(tmp_path / "store", tmp_path / "out").done == ["a"]
+    for folder in (tmp_path / "store", tmp_path / "out"):
+        assert [name for name, content in tree(folder).items() if b"jane" in content] == []
 
 
 def test_export_skips_what_is_there_and_keeps_what_is_not_its_own(

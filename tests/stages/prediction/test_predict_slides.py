@@ -354,12 +354,16 @@ def test_patches_of_another_resolution_are_refused(
         "wsikit.store.stored_slide.StoredSlide.mpp",
         property(lambda slide: Mpp(0.5, 0.5) if slide.slide_id == "s003" else Mpp(1.0, 1.0)),
     )
-    outcome = predict_store(again / "store", made.run, tmp_path / "out", device="cpu")
-    assert set(outcome.failed) == {"s003"}
-    assert (
-        "its patches have 0.5 x 0.5 um/px, and the model was trained at 1 x"
-        in (outcome.failed["s003"])
+    lines = Lines()
+    outcome = predict_store(
+        again / "store", made.run, tmp_path / "out", device="cpu", progress=lines
     )
+    assert set(outcome.failed) == {"s003"}
+    assert outcome.failed["s003"].startswith(
+        "its patches have 0.5 x 0.5 um/px, and the model was trained at 1 x"
+    )
+    (told,) = [line for line in lines.said if "FAILED" in line]
+    assert told.count("s003") == 1
 
 
 def test_few_training_slides_give_no_flag(again: Path, made: Made, tmp_path: Path) -> None:

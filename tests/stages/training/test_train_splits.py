@@ -183,7 +183,7 @@ def test_the_split_of_another_run_is_used_again_exactly(made: Made, tmp_path: Pa
     assert done.skipped
     with pytest.raises(StoreError, match="another recipe"):
         train(made, tmp_path / "two", labels, "train.folds=2")
-    with pytest.raises(UsageError, match=r"has 2 folds, and folds is 3: leave --folds out"):
+    with pytest.raises(UsageError, match=r"has 2 folds, and folds is 3: leave --folds out, and"):
         train(made, tmp_path / "no", labels, "train.folds=3", split=one)
     with pytest.raises(CohortError, match="slides 'copy' of the cohort have no place"):
         train(made, tmp_path / "no", cohort(made, tmp_path / "b.csv", site=None), split=one)

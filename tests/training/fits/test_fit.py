@@ -239,6 +239,40 @@ def test_three_classes(fit, tiny_head, make_bags):
     assert 0 <= result.val_auc <= 1
 
 
+@pytest.mark.parametrize("accumulate", [1, 4, 18])
+@pytest.mark.parametrize("class_weights", ["balanced", "none"])
+def test_a_step_is_the_mean_of_so_many_weighted_slides(
+    fit, tiny_head, make_bags, tmp_path, accumulate, class_weights
+):
+    """Take an epoch's steps by hand; slides left over at its end make a smaller step."""
+    labels = [int(n % 3 == 0) for n in TRAIN]
+    train, val = make_bags(TRAIN, labels), make_bags(VAL)
+    options = FitOptions(
+        epochs=1, lr=1e-2, accumulate=accumulate, class_weights=class_weights, device="cpu"
+    )
+    heads = [tiny_head(), tiny_head()]
+    for head in heads:
+        head.drop.p = 0.0
+    fit("a", options, head=heads[0], train=train, val=val)
+    head = heads[1].train()
+    head.standardise.fit([train[n].bag.features for n in range(len(train))])
+    count = [labels.count(0), labels.count(1)]
+    weights = [len(labels) / (2 * n) if class_weights == "balanced" else 1.0 for n in count]
+    optimiser = torch.optim.AdamW(head.parameters(), lr=1e-2, weight_decay=options.weight_decay)
+    sampler = EpochSampler(len(train), options.seed)
+    sampler.set_epoch(0)
+    order = list(sampler)
+    for start in range(0, len(order), accumulate):
+        optimiser.zero_grad()
+        for n in order[start : start + accumulate]:
+            loss = head.training_loss(train[n].bag, torch.tensor(labels[n])) * weights[labels[n]]
+            (loss / accumulate).backward()
+        optimiser.step()
+    found = load_file(tmp_path / "a" / "head.safetensors")
+    for name, tensor in head.state_dict().items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-5, atol=1e-6)
+
+
 def test_a_finished_fit_is_returned_without_training(fit, tiny_head, tmp_path, monkeypatch):
     first = fit("a")
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "a").iterdir()}

@@ -231,13 +231,21 @@ def _noted(given: list):
     return init
 
 
-def test_three_classes_and_a_limit(fit) -> None:
+def test_three_classes_and_a_limit(fit, tmp_path) -> None:
     sides = {
         "train": side_of(range(6), labels=[0, 1, 2] * 2),
         "val": side_of(range(20, 23), labels=[0, 1, 2]),
     }
-    options = PatchFitOptions(epochs=1, batch_size=16, per_slide=4, device="cpu")
-    assert 0 <= fit("a", options, network=tiny_network(classes=3), **sides).val_auc <= 1
+    options = PatchFitOptions(epochs=2, batch_size=16, per_slide=4, device="cpu")
+
+    def kill(*_) -> None:
+        raise Killed
+
+    whole = fit("whole", options, network=tiny_network(classes=3), **sides)
+    assert 0 <= whole.val_auc <= 1
+    with pytest.raises(Killed):
+        fit("cut", options, kill, network=tiny_network(classes=3), **sides)
+    assert_same(tmp_path, fit("cut", options, network=tiny_network(classes=3), **sides), whole)
 
 
 def test_what_cannot_be_fitted(fit) -> None:

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from wsikit.encoders.registry import id_prefix
+from wsikit.encoders.mammography import CBAM_PREFIX
+from wsikit.encoders.registry import FILE_PREFIX, HUB_PREFIX, TIMM_PREFIX, id_prefix
+from wsikit.encoders.saved_header import SAVED_FILE
 from wsikit.errors import SlideError, UsageError
 from wsikit.store.h5_layout import H5Head
 
 LONGEST_NAME = 80
 """Characters of an encoder's name that enter its id."""
+
+WEIGHTS = (".bin", ".ckpt", ".h5", ".onnx", ".pkl", ".pt", ".pth", ".safetensors")
+"""How files of weights end; with such an ending `OWNER/NAME` is a path and no hub's repository."""
+
+_PLACE = re.compile(r"~|\.{0,2}/|[A-Za-z]:/")
+"""How a path begins that does not begin in the present folder."""
+
+
+def encoder_name(said: str) -> str:
+    """Return an encoder's name, without the folders where somebody's weights lie.
+
+    Paths of a machine, and the names of people in them, enter no store and no file. What is no path
+    stays: `uni_v1`, `hf-hub:OWNER/NAME`.
+
+    Args:
+        said: by the user or a file; a name, a path, or `file:` and a path.
+    """
+    if said.startswith((TIMM_PREFIX, HUB_PREFIX, CBAM_PREFIX)):
+        return said
+    path = said.removeprefix(FILE_PREFIX).replace("\\", "/")
+    weights = path.lower().endswith(WEIGHTS)
+    if path == said and not (_PLACE.match(path) or path.count("/") > 1 or weights):
+        return said
+    place = PurePosixPath(path)
+    if place.name == SAVED_FILE and place.parent.name:
+        return place.parent.name
+    return place.stem if weights else place.name
 
 
 def foreign_encoder_id(head: H5Head, path: Path, asked: str | None) -> str:
@@ -30,11 +59,12 @@ def foreign_encoder_id(head: H5Head, path: Path, asked: str | None) -> str:
     """
     own = head.facts.own
     if own is not None:
-        fits = asked is None or asked == own.encoder_id
-        if not fits and not own.encoder_id.startswith(f"{id_prefix(asked or '')}-"):
-            raise _other_encoder(path, own.encoder_id, asked)
+        fits = asked in (None, own.encoder_id)
+        if asked is not None and not fits and not own.encoder_id.startswith(f"{id_prefix(asked)}-"):
+            raise _other_encoder(path, own.encoder_id, encoder_name(asked))
         return own.encoder_id
-    stated = head.facts.encoder
+    stated = None if head.facts.encoder is None else encoder_name(head.facts.encoder)
+    asked = None if asked is None else encoder_name(asked)
     if asked is None and stated is None:
         raise UsageError(
             f"{path.name}: does not say which encoder made its features", "name it with --encoder"

@@ -16,7 +16,7 @@ from wsikit.errors import SlideError, StoreError, UsageError, WsikitError, neare
 from wsikit.slides.find import default_slide_id
 from wsikit.slides.fingerprint import quick_stamp
 from wsikit.stages.cohort import SourceSlide, source_slides
-from wsikit.stages.exchange.foreign_encoder import foreign_encoder_id
+from wsikit.stages.exchange.foreign_encoder import encoder_name, foreign_encoder_id
 from wsikit.stages.exchange.ingested_slide import PlacedSlide, place_slide, write_placed
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.store.derived_writer import write_features
@@ -362,9 +362,10 @@ class _Ingest:
                 f"{item.path.name}: the store holds other features by {item.encoder_id}",
                 "use --overwrite to replace them",
             )
+        said = self.options.encoder or item.head.facts.encoder or item.encoder_id
         attributes: dict[str, Any] = {
             "recipe_id": recipe,
-            "encoder": self.options.encoder or item.head.facts.encoder or item.encoder_id,
+            "encoder": encoder_name(said),
             "weights": "ingested",
         }
         write_features(self.store, item.slide_id, item.encoder_id, bag.features, attributes)

@@ -58,7 +58,7 @@ class ShiftWatch:
         if self._statistics is None or not slide.patch_count:
             return None
         known = self._statistics.of(folds)
-        known.check_mpp(slide.slide_id, slide.mpp)
+        known.check_mpp(slide.mpp)
         if not known.clouds:
             self._few = f"{known.slides} slides of {known.patients} patients"
             return None

@@ -134,7 +134,8 @@ class SearchFolder:
 
     def write_best(self, config: Config, best: Trial, trials: int, metric: Metric) -> None:
         """Write the recipe of the best trial."""
-        content = config.model_dump(mode="json", exclude={"slides", "cohort", "output"})
+        where = {"slides", "cohort", "labels", "split", "output"}
+        content = config.model_dump(mode="json", exclude=where)
         said = (
             f"# Trial {best.number} of {trials}: {metric} {getattr(best, metric):.6g}, found by "
             "wsikit search. Its test slides are unseen where it is\n"

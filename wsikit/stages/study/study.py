@@ -12,7 +12,7 @@ from wsikit.config import Config
 from wsikit.errors import ConfigError
 from wsikit.execution.pool import open_pool
 from wsikit.methods import METHODS, PatchMethod
-from wsikit.stages.cohort import SourceSlide, source_slides
+from wsikit.stages.cohort import SourceSlide, read_cohort, require_column, source_slides
 from wsikit.stages.evaluation.evaluate import Evaluation, run_evaluate
 from wsikit.stages.evaluation.truth import TruthRule
 from wsikit.stages.extraction.extract import run_extract
@@ -21,6 +21,8 @@ from wsikit.stages.heatmaps.heatmap import run_heatmap
 from wsikit.stages.prediction.predict import run_predict
 from wsikit.stages.progress import Outcome, Progress
 from wsikit.stages.tiling.tile import SHARD_TASKS, check_store, run_tile
+from wsikit.stages.training.begin_run import check_devices
+from wsikit.stages.training.split_file import read_split
 from wsikit.stages.training.train import run_train
 
 T = TypeVar("T")
@@ -52,6 +54,22 @@ class StudyResult:
         return result
 
 
+@dataclass(frozen=True)
+class _Training:
+    """What is learnt from, and how: all that `wsikit train` is told beside the recipe.
+
+    Attributes:
+        labels: the cohort CSV.
+        split: a run or `split.csv` whose split is used again; None: one is made, or the CSV's
+            own column used.
+        devices: how many processes share the bags of each step.
+    """
+
+    labels: Path
+    split: Path | None
+    devices: int
+
+
 def run_study(
     config: Config,
     base: Path,
@@ -61,13 +79,14 @@ def run_study(
     scheduler: str | None = None,
     slurm: Path | None = None,
     device: str = "auto",
+    devices: int = 1,
     truth: Path | None = None,
     overwrite: bool = False,
 ) -> StudyResult:
     """Do every stage of a recipe; stages and slides that are done are skipped.
 
-    Without a cohort, and so without labels, it stops after the graphs. A method that trains an
-    encoder needs no features, so none are made.
+    Without a cohort or labels it stops after the graphs. A method that trains an encoder needs no
+    features, so none are made.
 
     Args:
         config: the recipe; `output` and one of `slides` and `cohort` must be given.
@@ -77,16 +96,20 @@ def run_study(
         scheduler: address of a Dask scheduler instead.
         slurm: description of SLURM jobs instead.
         device: `auto`, `cpu` or `cuda`.
+        devices: how many processes share training; see `run_train`.
         truth: folder of known masks to outline on the heatmaps and to hold patch scores against.
         overwrite: replace what another recipe made.
 
     Raises:
         ConfigError: the recipe does not say what to read or where to write.
+        CohortError: its CSV is wrong.
+        UsageError: its split is not there, or its method cannot use so many devices.
     """
     if config.output is None:
         raise ConfigError("the recipe has no output", "add 'output: FOLDER', or use -o")
     out = base / config.output
     sources = _sources(config, base)
+    training = _training(config, base, devices)
     result = StudyResult(out / "store", out / "run")
     check_store(sources, result.store, config.tile, overwrite)
 
@@ -101,11 +124,32 @@ def run_study(
 
     result.outcomes["tile"] = result.timed("tile", tile)
     encoder_id = None
-    if config.cohort is None or not isinstance(METHODS[config.train.method], PatchMethod):
+    if training is None or not isinstance(METHODS[config.train.method], PatchMethod):
         encoder_id = _describe(result, config, progress, device, overwrite)
-    if config.cohort is not None:
-        _learn(result, config, base / config.cohort, encoder_id, progress, device, truth, overwrite)
+    if training is not None:
+        _learn(result, config, training, encoder_id, progress, device, truth, overwrite)
     return result
+
+
+def _training(config: Config, base: Path, devices: int) -> _Training | None:
+    """Return how the recipe is trained, None without labels.
+
+    What is wrong with it is said here, before hours of tiling.
+    """
+    named = config.labels or config.cohort
+    if named is None:
+        if config.split is not None:
+            raise ConfigError(
+                "the recipe names a split and no labels", "add 'cohort: FILE.csv', or leave it out"
+            )
+        return None
+    labels = base / named
+    require_column(read_cohort(labels), "label", labels)
+    check_devices(config.train.method, METHODS[config.train.method], devices)
+    split = None if config.split is None else base / config.split
+    if split is not None:
+        read_split(split).written_into(config)
+    return _Training(labels, split, devices)
 
 
 def _describe(
@@ -129,7 +173,10 @@ def _describe(
 
 def _sources(config: Config, base: Path) -> list[SourceSlide]:
     if config.slides and config.cohort:
-        raise ConfigError("the recipe names both slides and cohort", "keep one of them")
+        raise ConfigError(
+            "the recipe names both slides and cohort",
+            "keep one of them; labels of slides go into 'labels: FILE.csv'",
+        )
     if config.cohort:
         return source_slides([base / config.cohort])
     if config.slides:
@@ -140,7 +187,7 @@ def _sources(config: Config, base: Path) -> list[SourceSlide]:
 def _learn(
     result: StudyResult,
     config: Config,
-    cohort: Path,
+    training: _Training,
     encoder_id: str | None,
     progress: Progress,
     device: str,
@@ -150,8 +197,9 @@ def _learn(
     result.outcomes["train"] = result.timed(
         "train",
         lambda: run_train(
-            result.store, cohort, result.run, config,
-            encoder=encoder_id, device=device, progress=progress, overwrite=overwrite,
+            result.store, training.labels, result.run, config,
+            encoder=encoder_id, device=device, devices=training.devices, split=training.split,
+            progress=progress, overwrite=overwrite,
         ),
     )  # fmt: skip
     result.outcomes["predict"] = result.timed(

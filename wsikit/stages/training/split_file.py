@@ -42,7 +42,7 @@ class GivenSplit:
         if config.train.folds not in (1, self.folds):
             raise UsageError(
                 f"{self.where} has {self.folds} folds, and folds is {config.train.folds}",
-                "leave --folds out",
+                "leave --folds out, and train.folds",
             )
         update = {"folds": self.folds}
         return config.model_copy(update={"train": config.train.model_copy(update=update)})

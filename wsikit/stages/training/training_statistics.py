@@ -86,13 +86,16 @@ class TrainingSet:
         """The share of like slides that is flagged for stain or features, at most."""
         return sum(limit.rate for _, limit in self.clouds.values())
 
-    def check_mpp(self, slide_id: str, mpp: Mpp) -> None:
-        """Raise SlideError where a slide's patches are much finer or coarser than in training."""
+    def check_mpp(self, mpp: Mpp) -> None:
+        """Raise SlideError where a slide's patches are much finer or coarser than in training.
+
+        Who tells of it names the slide.
+        """
         least, largest = self.mpp
         for own, low, high in zip(mpp, least, largest, strict=True):
             if not low / (1 + MPP_LEEWAY) <= own <= high * (1 + MPP_LEEWAY):
                 raise SlideError(
-                    f"{slide_id}: its patches have {mpp.x:.3g} x {mpp.y:.3g} um/px, and the model "
+                    f"its patches have {mpp.x:.3g} x {mpp.y:.3g} um/px, and the model "
                     f"was trained at {least.x:.3g} x {least.y:.3g} to "
                     f"{largest.x:.3g} x {largest.y:.3g}",
                     "give it a scan of that resolution",

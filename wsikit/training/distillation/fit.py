@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Generator, Tensor, nn
 
 from wsikit.encoders.network import encoder_id
@@ -28,13 +27,12 @@ from wsikit.training.distillation.data import (
 from wsikit.training.distillation.module import DistilModule, Student
 from wsikit.training.distillation.options import DistilOptions
 from wsikit.training.distillation.views import FeatureViews, PixelViews
-from wsikit.training.fits.fit import FitResult, fit_device, make_trainer, resumable_fit
+from wsikit.training.fits.fit import FitResult, resumable_fit, train_module
 from wsikit.training.fits.folder import FitFolder
-from wsikit.training.fits.quiet import quiet_lightning
+from wsikit.training.fits.module import BatchProgress
 from wsikit.training.fits.record import FitRecord, Progress
 from wsikit.training.patches.data import PatchSide
 from wsikit.training.patches.fit import PatchFitFolder, PatchFitOptions
-from wsikit.training.patches.module import BatchProgress
 from wsikit.training.patches.network import PatchNetwork
 from wsikit.training.patches.plan import PatchPlan, PatchSlide, validation_plan
 
@@ -87,9 +85,9 @@ def distil_patches(
         views: how patches are changed.
         folder: as `fit_patches`.
         encoder_file: receives the encoder.
-        progress: as `fit_patches`.
+        progress: as `fit_head`.
         batch_progress: as `fit_patches`.
-        logs: as `fit_patches`.
+        logs: as `fit_head`.
 
     Raises:
         CohortError: a side is empty, or no training slide is positive, or none negative.
@@ -188,7 +186,6 @@ def _train(
     tell: BatchProgress | None,
 ) -> None:
     options = settings.options
-    device = fit_device(options)
     student.network.train()
     module = DistilModule(
         student, train.slides, val.slides, options, settings.distil, settings.pool, tell
@@ -201,14 +198,7 @@ def _train(
         ),
         _batches(val, lambda _: judged, 2 * options.batch_size),
     )  # fmt: skip
-    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with quiet_lightning(), torch.random.fork_rng(devices=gpus):
-        make_trainer(options, device, record).fit(
-            module,
-            datamodule=data,
-            ckpt_path=record.folder.checkpoint if resumes else None,
-            weights_only=True,
-        )
+    train_module(module, options, record, resumes, data)
 
 
 def _batches(side: DistilSide, plan: Callable[[int], PatchPlan], size: int) -> DistilBatches:

@@ -18,10 +18,9 @@ from wsikit.training.distillation.data import NEGATIVE, DistilBatch, bank_starts
 from wsikit.training.distillation.options import DistilOptions
 from wsikit.training.distillation.teacher import Teacher
 from wsikit.training.distillation.views import View
-from wsikit.training.fits.module import FitModule, copied_state
+from wsikit.training.fits.module import BatchProgress, FitModule, copied_state
 from wsikit.training.fits.options import FitOptions
 from wsikit.training.metrics.metrics import auc
-from wsikit.training.patches.module import BatchProgress
 from wsikit.training.patches.plan import PatchSlide
 
 TIE = 0.01
@@ -73,7 +72,7 @@ class DistilModule(FitModule):
             the seed, and the classes' weights in `val_loss`.
         distil: share, epsilon, momentum and so on.
         pool: how patches make a validation slide.
-        tell: called with (epoch, batch), both from 1, after each batch.
+        tell: as `FitModule`.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class DistilModule(FitModule):
         pool: InstancePool,
         tell: BatchProgress | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(tell)
         self.student = student.network
         self.teacher = Teacher(student.network, distil.momentum)
         self.bank = PredictionBank(
@@ -97,7 +96,6 @@ class DistilModule(FitModule):
         self._options, self._distil, self._pool = options, distil, pool
         self._val_labels = torch.tensor([slide.label for slide in val_slides])
         self._scored: list[tuple[Tensor, Tensor]] = []
-        self._tell, self._told = tell, 0
 
     def training_step(self, batch: DistilBatch, batch_idx: int) -> Tensor:
         """Return the sum of the two losses.
@@ -179,22 +177,9 @@ class DistilModule(FitModule):
         return copied_state(self.student)
 
     def on_train_epoch_start(self) -> None:
-        """Keep frozen layers as they are, and begin to count batches."""
+        """Keep frozen layers as they are."""
+        super().on_train_epoch_start()
         self._begin_epoch()
-        self._told = 0
-
-    def on_train_batch_end(self, *_: object) -> None:
-        """Tell of the batch."""
-        self._count()
-
-    def on_validation_batch_end(self, *_: object) -> None:
-        """Tell of the batch."""
-        self._count()
-
-    def _count(self) -> None:
-        self._told += 1
-        if self._tell is not None:
-            self._tell(self.current_epoch + 1, self._told)
 
     def _check_finite(self, numbers: Tensor) -> None:
         if not torch.isfinite(numbers).all():

@@ -29,6 +29,7 @@ from wsikit.training.bags.share import ALONE, Share, ShareSampler
 from wsikit.training.fits.curves import Curves
 from wsikit.training.fits.device import resolve_device
 from wsikit.training.fits.folder import FitFolder
+from wsikit.training.fits.module import FitModule
 from wsikit.training.fits.options import FitOptions, without_place
 from wsikit.training.fits.processes import run_together
 from wsikit.training.fits.quiet import quiet_lightning
@@ -43,6 +44,7 @@ __all__ = [
     "make_trainer",
     "restore",
     "resumable_fit",
+    "train_module",
 ]
 
 
@@ -180,13 +182,38 @@ def _train(
         val_bags=len(val),
     )
     order = EpochSampler(len(train), options.seed)
+    loaders = (
+        BagLoader(train, ShareSampler(order, len(train), share), device),
+        BagLoader(val, ShareSampler(range(len(val)), len(val), share), device),
+    )
+    with fitting_threads(train):
+        train_module(module, options, record, resumes, loaders)
+
+
+def train_module(
+    module: FitModule,
+    options: FitOptions,
+    record: FitRecord,
+    resumes: bool,
+    data: L.LightningDataModule | tuple[Iterable[Any], Iterable[Any]],
+) -> None:
+    """Train with Lightning, leaving the random numbers of this process as they were.
+
+    Args:
+        module: what is trained.
+        options: settings.
+        record: takes down each epoch.
+        resumes: whether to go on from the folder's checkpoint.
+        data: what is learnt from and judged by: a data module, or two loaders.
+    """
+    device = fit_device(options)
     gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with quiet_lightning(), fitting_threads(train), torch.random.fork_rng(devices=gpus):
-        trainer = make_trainer(options, device, record)
-        trainer.fit(
+    train, val = (data, None) if isinstance(data, L.LightningDataModule) else data
+    with quiet_lightning(), torch.random.fork_rng(devices=gpus):
+        make_trainer(options, device, record).fit(
             module,
-            BagLoader(train, ShareSampler(order, len(train), share), device),
-            BagLoader(val, ShareSampler(range(len(val)), len(val), share), device),
+            train,
+            val,
             ckpt_path=record.folder.checkpoint if resumes else None,
             weights_only=True,
         )

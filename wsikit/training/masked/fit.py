@@ -22,17 +22,17 @@ from wsikit.training.fits.curves import Curves
 from wsikit.training.fits.fit import (
     FitResult,
     fit_device,
-    make_trainer,
     restore,
     resumable_fit,
+    train_module,
 )
 from wsikit.training.fits.folder import FitFolder
+from wsikit.training.fits.module import BatchProgress
 from wsikit.training.fits.processes import run_together
-from wsikit.training.fits.quiet import quiet_lightning
 from wsikit.training.fits.record import FitRecord, Progress
 from wsikit.training.masked.data import MaskedBatches, MaskedData, ReadPicture, Shown
 from wsikit.training.masked.items import Specimen, training_items, validation_items
-from wsikit.training.masked.module import BatchProgress, MaskedModule
+from wsikit.training.masked.module import MaskedModule
 from wsikit.training.masked.options import MaskedOptions
 
 
@@ -100,9 +100,9 @@ def fit_masked(
         options: settings.
         folder: receives `head.safetensors` (the whole model), `history.csv` and, last, `fit.json`.
         encoder_file: receives the encoder, for `file:` and for fine-tuning.
-        progress: called with (epoch, epochs, metrics) after each epoch is saved.
-        batch_progress: called with (epoch, batch) after each batch; with one device only.
-        logs: receives the curves for TensorBoard; None for none.
+        progress: as `fit_head`.
+        batch_progress: as `fit_patches`; with one device only.
+        logs: as `fit_head`.
 
     Raises:
         CohortError: a side is empty.
@@ -137,7 +137,6 @@ def _train(
     share: Share,
     tell: BatchProgress | None = None,
 ) -> None:
-    device = fit_device(options)
     shown = Shown(model.spec, model.options.mask, model.size.patch_px, sides.read)
     judged = validation_items(sides.val, options.seed)
     data = MaskedData(
@@ -148,14 +147,7 @@ def _train(
         MaskedBatches(lambda _: judged, shown, options.batch_size, share),
     )  # fmt: skip
     module = MaskedModule(model.train(), options, share, tell)
-    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with quiet_lightning(), torch.random.fork_rng(devices=gpus):
-        make_trainer(options.for_trainer(), device, record).fit(
-            module,
-            datamodule=data,
-            ckpt_path=record.folder.checkpoint if resumes else None,
-            weights_only=True,
-        )
+    train_module(module, options.for_trainer(), record, resumes, data)
 
 
 def _train_together(

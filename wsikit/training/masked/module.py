@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, distributed
@@ -11,12 +9,9 @@ from torch import Tensor, distributed
 from wsikit.encoders.umae.model import UMAE
 from wsikit.errors import WsikitError
 from wsikit.training.bags.share import ALONE, Share
-from wsikit.training.fits.module import FitModule, copied_state
+from wsikit.training.fits.module import BatchProgress, FitModule, copied_state
 from wsikit.training.masked.data import MaskedBatch
 from wsikit.training.masked.options import MaskedOptions
-
-BatchProgress = Callable[[int, int], None]
-"""Called with (epoch, batch) after each batch; both count from 1."""
 
 
 class MaskedModule(FitModule):
@@ -29,8 +24,7 @@ class MaskedModule(FitModule):
         model: what is trained.
         options: step size, decay and schedule.
         share: which process this is, where several train together.
-        tell: called with (epoch, batch) after each batch; those of validation follow those of
-            training.
+        tell: as `FitModule`.
     """
 
     def __init__(
@@ -40,10 +34,9 @@ class MaskedModule(FitModule):
         share: Share = ALONE,
         tell: BatchProgress | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(tell)
         self.model = model
         self._options, self._share = options, share
-        self._tell, self._told = tell, 0
         self._losses: dict[str, list[Tensor]] = {"train": [], "val": []}
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
@@ -73,9 +66,9 @@ class MaskedModule(FitModule):
         return losses.mean() * batch.share  # so that the processes' mean is the step's mean
 
     def on_train_epoch_start(self) -> None:
-        """Forget the losses of the epoch before, and begin to count batches."""
+        """Forget the losses of the epoch before."""
+        super().on_train_epoch_start()
         self._losses = {"train": [], "val": []}
-        self._told = 0
 
     def on_validation_epoch_end(self) -> None:
         """Log both losses, over the items of all processes."""
@@ -98,16 +91,3 @@ class MaskedModule(FitModule):
     def kept_state(self) -> dict[str, Tensor]:
         """Copy the model."""
         return copied_state(self.model)
-
-    def on_train_batch_end(self, *_: object) -> None:
-        """Tell of the batch."""
-        self._count()
-
-    def on_validation_batch_end(self, *_: object) -> None:
-        """Tell of the batch."""
-        self._count()
-
-    def _count(self) -> None:
-        self._told += 1
-        if self._tell is not None:
-            self._tell(self.current_epoch + 1, self._told)

@@ -3,7 +3,8 @@
 A weight says how often a patient was drawn, with all slides. One call with all weights 1 gives the
 value; one with a matrix of bootstrap counts gives the interval. So both come from the same lines,
 and a thousand resamples are a few matrix products. What is a plain sum over slides is summed by
-patient once, so that only the two metrics that rank slides look at each of them again.
+patient once, so that only the two metrics that rank slides look at each of them again; see
+`ranking`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsikit.training.metrics.bootstrap import Floats, Ints
+from wsikit.training.metrics.ranking import Ranking, areas
 
 FEWEST_CALIBRATED = 20
 """With fewer slides the distance between probability and outcome is chance."""
@@ -42,18 +43,6 @@ WITHOUT_INTERVAL = {
     "calibration_error": "no interval: resampling adds to an error that is never below zero",
 }
 """Metrics that a bootstrap cannot give an interval for, and why."""
-
-
-class _Ranking(NamedTuple):
-    """One one-versus-rest problem, its slides sorted by falling score.
-
-    `owner` (N,) is whose slide each is, `starts` (U,) where each run of equal scores begins,
-    `positive` (N,) the truth.
-    """
-
-    owner: Ints
-    starts: NDArray[np.intp]
-    positive: Floats
 
 
 class Problem(NamedTuple):
@@ -89,7 +78,7 @@ class Problem(NamedTuple):
     recalled: Floats
     squares: Floats
     binned: Floats
-    rankings: list[_Ranking]
+    rankings: list[Ranking]
 
     @classmethod
     def of(cls, y: Ints, p: Floats, codes: Ints) -> Problem:
@@ -105,8 +94,10 @@ class Problem(NamedTuple):
         stated = p[:, 1] if classes == 2 else p.max(axis=1, initial=0)
 
         def by_patient(table: Floats) -> Floats:
-            sums = np.zeros((int(codes.max(initial=-1)) + 1, *table.shape[1:]))
-            np.add.at(sums, codes, table)
+            sums = np.empty((int(codes.max(initial=-1)) + 1, *table.shape[1:]))
+            columns = (sums[:, None], table[:, None]) if table.ndim == 1 else (sums, table)
+            for total, column in zip(*(c.T for c in columns), strict=True):
+                total[:] = np.bincount(codes, column, minlength=len(sums))
             return sums
 
         return cls(
@@ -121,7 +112,7 @@ class Problem(NamedTuple):
             recalled=by_patient(one_hot[:, present] * correct[:, None]),
             squares=by_patient(((p - one_hot) ** 2).sum(axis=1) / (2 if classes == 2 else 1)),
             binned=by_patient(_binned(stated, hit)),
-            rankings=[_ranking(one_hot[:, k], p[:, k], codes) for k in shown],
+            rankings=[Ranking.of(y == k, p[:, k], codes) for k in shown],
         )
 
 
@@ -130,13 +121,6 @@ def _binned(stated: Floats, hit: Floats) -> Floats:
     table = np.zeros((len(stated), CALIBRATION_BINS))
     table[np.arange(len(stated)), column] = hit - stated
     return table
-
-
-def _ranking(positive: Floats, scores: Floats, codes: Ints) -> _Ranking:
-    order = np.argsort(-scores, kind="stable")
-    ordered = scores[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(order) else order
-    return _Ranking(codes[order], starts, positive[order])
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
@@ -153,37 +137,13 @@ def _mean(columns: Floats) -> Floats:
     return np.asarray(columns.mean(axis=1))
 
 
-def _tied(ranking: _Ranking, draws: Floats) -> tuple[Floats, Floats]:
-    """Sum positive and negative weight over each run of equal scores, (B, P) to (B, U)."""
-    w = draws[:, ranking.owner]
-    positive = np.add.reduceat(w * ranking.positive, ranking.starts, axis=1)
-    return positive, np.add.reduceat(w, ranking.starts, axis=1) - positive
-
-
-def _auc(problem: Problem, draws: Floats) -> Floats:
-    """Count pairs in the right order, ties half (Mann and Whitney 1947)."""
-    areas = np.full((len(draws), len(problem.rankings)), np.nan)
-    if problem.total:
-        for k, ranking in enumerate(problem.rankings):
-            positive, negative = _tied(ranking, draws)
-            below = negative.sum(axis=1, keepdims=True) - np.cumsum(negative, axis=1)
-            won = (positive * (below + 0.5 * negative)).sum(axis=1)
-            areas[:, k] = ratio(won, positive.sum(axis=1) * negative.sum(axis=1))
-    return _mean(areas)
-
-
-def _average_precision(problem: Problem, draws: Floats) -> Floats:
-    """Sum precision times the gain in recall at each distinct score, without interpolation."""
-    areas = np.full((len(draws), len(problem.rankings)), np.nan)
-    if problem.total:
-        for k, ranking in enumerate(problem.rankings):
-            positive, negative = _tied(ranking, draws)
-            true = np.cumsum(positive, axis=1)
-            # Nothing drawn yet at a score: no recall is gained there, so any precision will do.
-            precision = np.nan_to_num(ratio(true, true + np.cumsum(negative, axis=1)))
-            area = ratio((positive * precision).sum(axis=1), positive.sum(axis=1))
-            areas[:, k] = np.where(negative.sum(axis=1) > 0, area, np.nan)
-    return _mean(areas)
+def _ranked(problem: Problem, draws: Floats) -> dict[str, Floats]:
+    """Return the two metrics that rank slides; see `ranking`."""
+    found = [areas(ranking, draws) for ranking in problem.rankings]
+    roc, precision = np.empty((2, len(draws), len(found)))
+    for k, of_class in enumerate(found):
+        roc[:, k], precision[:, k] = of_class
+    return {"auc": _mean(roc), "average_precision": _mean(precision)}
 
 
 def _accuracy(problem: Problem, draws: Floats) -> Floats:
@@ -223,9 +183,7 @@ def _calibration_error(problem: Problem, draws: Floats) -> Floats:
     return ratio(np.abs(draws @ problem.binned).sum(axis=1), draws @ problem.slides)
 
 
-FORMULAS: dict[str, Callable[[Problem, Floats], Floats]] = {
-    "auc": _auc,
-    "average_precision": _average_precision,
+_SUMS: dict[str, Callable[[Problem, Floats], Floats]] = {
     "accuracy": _accuracy,
     "balanced_accuracy": _balanced_accuracy,
     "sensitivity": _sensitivity,
@@ -234,3 +192,17 @@ FORMULAS: dict[str, Callable[[Problem, Floats], Floats]] = {
     "brier": _brier,
     "calibration_error": _calibration_error,
 }
+
+
+def measure(problem: Problem, draws: Floats) -> dict[str, Floats]:
+    """Compute every metric on resamples.
+
+    Args:
+        problem: what is measured.
+        draws: (B, P) float64, how often each patient was drawn.
+
+    Returns:
+        (B,) float64 for each name in `METRICS`, NaN where it is undefined.
+    """
+    found = _ranked(problem, draws)
+    return found | {name: formula(problem, draws) for name, formula in _SUMS.items()}

@@ -18,11 +18,11 @@ from wsikit.training.metrics.bootstrap import (
     percentile_interval,
 )
 from wsikit.training.metrics.formulas import (
-    FORMULAS,
     METRICS,
     UNDEFINED,
     WITHOUT_INTERVAL,
     Problem,
+    measure,
 )
 
 __all__ = [
@@ -135,7 +135,7 @@ def auc(labels: ArrayLike, probabilities: ArrayLike) -> float | None:
         The area, or None with fewer than two classes among `labels`.
     """
     y, p, codes = _checked(labels, probabilities, np.arange(np.size(labels)))
-    area = float(FORMULAS["auc"](Problem.of(y, p, codes), np.ones((1, len(y))))[0])
+    area = float(measure(Problem.of(y, p, codes), np.ones((1, len(y))))["auc"][0])
     return None if np.isnan(area) else area
 
 
@@ -158,21 +158,19 @@ def roc_points(positive: ArrayLike, scores: ArrayLike) -> RocPoints | None:
 
 def _values(problems: list[Problem]) -> dict[str, Floats]:
     """Compute every metric of each problem on the slides as they are: name to (problems,)."""
-    return {
-        name: np.array([metric(p, np.ones((1, len(p.slides))))[0] for p in problems])
-        for name, metric in FORMULAS.items()
-    }
+    found = [measure(p, np.ones((1, len(p.slides)))) for p in problems]
+    return {name: np.concatenate([of_one[name] for of_one in found]) for name in METRICS}
 
 
 def _spread(problems: list[Problem], bootstrap: int, seed: int) -> dict[str, Floats]:
     """Compute every metric on every resample of patients: name to (problems, B), NaN undefined."""
-    patients, count = len(problems[0].slides), problems[0].total
-    parts: dict[str, list[Floats]] = {name: [] for name in METRICS}
-    for draws in drawn_patients(patients, bootstrap, seed, count):
+    patients = len(problems[0].slides)
+    parts: dict[str, list[Floats]] = {name: [np.empty((len(problems), 0))] for name in METRICS}
+    for draws in drawn_patients(patients, bootstrap, seed, patients):
+        found = [measure(p, draws) for p in problems]
         for name in METRICS:
-            parts[name].append(np.stack([FORMULAS[name](p, draws) for p in problems]))
-    nothing = np.empty((len(problems), 0))
-    return {name: np.concatenate([nothing, *found], axis=1) for name, found in parts.items()}
+            parts[name].append(np.stack([of_one[name] for of_one in found]))
+    return {name: np.concatenate(blocks, axis=1) for name, blocks in parts.items()}
 
 
 def _interval(name: str, value: float, spread: Floats) -> Interval:

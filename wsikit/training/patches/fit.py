@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from wsikit.encoders.network import encoder_id
 from wsikit.encoders.saved import save_encoder
 from wsikit.errors import CohortError, ConfigError
-from wsikit.training.fits.fit import FitOptions, FitResult, fit_device, make_trainer, resumable_fit
+from wsikit.training.fits.fit import FitOptions, FitResult, resumable_fit, train_module
 from wsikit.training.fits.folder import FitFolder, load_weights
+from wsikit.training.fits.module import BatchProgress
 from wsikit.training.fits.options import check_word
-from wsikit.training.fits.quiet import quiet_lightning
 from wsikit.training.fits.record import Chooses, FitRecord, Progress
 from wsikit.training.patches.data import PatchData, PatchSide
-from wsikit.training.patches.module import BatchProgress, PatchModule
+from wsikit.training.patches.module import PatchModule
 from wsikit.training.patches.network import PatchNetwork
 from wsikit.training.patches.optimiser import OPTIMISERS, Optimiser, OptimiserName
 from wsikit.training.patches.plan import patches_by_class
@@ -134,9 +133,9 @@ def fit_patches(
         options: settings.
         folder: receives `head.safetensors` (the classifier), `history.csv` and, last, `fit.json`.
         encoder_file: receives the encoder.
-        progress: called with (epoch, epochs, metrics) after each epoch is saved.
+        progress: as `fit_head`.
         batch_progress: called with (epoch, batch) after each batch, those of validation included.
-        logs: receives the curves for TensorBoard; None for none.
+        logs: as `fit_head`.
 
     Raises:
         CohortError: a side is empty, or a class has no training slide.
@@ -164,7 +163,6 @@ def _train(
     resumes: bool,
     tell: BatchProgress | None,
 ) -> None:
-    device = fit_device(options)
     optimiser = Optimiser(options.optimiser, options.lr, options.weight_decay, options.momentum)
 
     def rate() -> float:
@@ -182,14 +180,7 @@ def _train(
         warp=options.warp,
         quarters=options.quarters,
     )
-    gpus = [torch.cuda.current_device()] if device.type == "cuda" else []
-    with quiet_lightning(), torch.random.fork_rng(devices=gpus):
-        make_trainer(options, device, record).fit(
-            module,
-            datamodule=data,
-            ckpt_path=record.folder.checkpoint if resumes else None,
-            weights_only=True,
-        )
+    train_module(module, options, record, resumes, data)
 
 
 def _class_weights(train: PatchSide, val: PatchSide, options: PatchFitOptions) -> list[float]:

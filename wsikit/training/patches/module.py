@@ -9,14 +9,11 @@ from torch import Tensor
 
 from wsikit.errors import WsikitError
 from wsikit.training.bags.module import seed_device, step_seed
-from wsikit.training.fits.module import FitModule, copied_state
+from wsikit.training.fits.module import BatchProgress, FitModule, copied_state
 from wsikit.training.metrics.metrics import auc
 from wsikit.training.patches.data import PatchBatch
 from wsikit.training.patches.network import PatchNetwork
 from wsikit.training.patches.optimiser import Optimiser
-
-BatchProgress = Callable[[int, int], None]
-"""Called with (epoch, batch) after each batch; both count from 1."""
 
 
 class PatchModule(FitModule):
@@ -31,8 +28,7 @@ class PatchModule(FitModule):
         optimiser: which, and how it steps.
         class_weights: one factor a class.
         seed: random numbers of a step (dropout) follow from it, the epoch and the step alone.
-        tell: called with (epoch, batch), both from 1, after each batch; those of validation follow
-            those of training.
+        tell: as `FitModule`.
         rate: asked for the learning rate before each epoch; None: it stays as it is.
     """
 
@@ -45,7 +41,7 @@ class PatchModule(FitModule):
         tell: BatchProgress | None = None,
         rate: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(tell)
         self.network = network
         self.optimiser = optimiser
         self.seed = seed
@@ -53,30 +49,15 @@ class PatchModule(FitModule):
         self.register_buffer("class_weights", torch.tensor(class_weights), persistent=False)
         self._val_labels: list[Tensor] = []
         self._val_probabilities: list[Tensor] = []
-        self._tell = tell
-        self._told = 0
 
     def on_train_epoch_start(self) -> None:
         """Keep frozen layers as they are, and set the learning rate."""
+        super().on_train_epoch_start()
         self.network.hold_frozen()
-        self._told = 0
         if self._rate is not None:
             for optimiser in self.trainer.optimizers:
                 for group in optimiser.param_groups:
                     group["lr"] = self._rate()
-
-    def on_train_batch_end(self, *_: object) -> None:
-        """Tell of the batch."""
-        self._count()
-
-    def on_validation_batch_end(self, *_: object) -> None:
-        """Tell of the batch."""
-        self._count()
-
-    def _count(self) -> None:
-        self._told += 1
-        if self._tell is not None:
-            self._tell(self.current_epoch + 1, self._told)
 
     def training_step(self, batch: PatchBatch, batch_idx: int) -> Tensor:
         """Return the loss of one batch.
