@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import filecmp
 import json
 import os
@@ -16,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from wsikit.errors import UsageError
+from wsikit.errors import UsageError, WsikitError
 
 
 @contextmanager
@@ -95,6 +96,22 @@ def _alive(process: int) -> bool:
     except OSError:  # it runs under another user
         return True
     return True
+
+
+@contextmanager
+def locked(path: Path, busy: WsikitError) -> Iterator[None]:
+    """Hold a lock for the length of a `with` block; it goes with the process, so none is stale.
+
+    Args:
+        path: the file to lock, made where absent; it stays, empty.
+        busy: raised where another process holds it.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise busy from error
+        yield
 
 
 def ensure_folder(path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +19,23 @@ from wsikit.cli.options import (
     resolve,
 )
 from wsikit.errors import UsageError
+
+if TYPE_CHECKING:
+    from wsikit.config import HeatmapConfig
+
+PAGES = ("html", "html-file")
+
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "a second --run": PAGES,
+    "--slides": ("sheet", "ome-tiff", *PAGES, "--stride"),
+    "--truth": ("png", *PAGES),
+    "--style": ("geojson",),
+    "--thresholds": ("geojson",),
+    "--origin": ("geojson", "--truth"),
+    "--model": ("grad-cam", "--stride"),
+    "--weights": ("--stride",),
+}
+"""What reads an option: a format, or another option. Those that any format reads are not named."""
 
 
 def heatmap(
@@ -93,7 +111,9 @@ def heatmap(
     ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="--stride: the run that predicted, if RUN is none."),
+        typer.Option(
+            metavar="RUN", help="--stride, grad-cam: the run that predicted, if RUN is none."
+        ),
     ] = None,
     weights: Annotated[
         str | None,
@@ -113,6 +133,8 @@ def heatmap(
     geojson: drag it onto the slide in QuPath.
     html: a page to zoom into, in any browser, from disk: open
     <slide_id>/index.html. With --single-file, <slide_id>.viewer.html.
+    grad-cam: of mammograms and other single pictures, where the run's network
+    looked; one PNG a picture, known lesions boxed.
 
     Also cohort.html: all slides in one table, with small heatmaps and links to
     what was written. Every file says what its scores mean; attention is shown
@@ -135,6 +157,8 @@ def heatmap(
       wsikit heatmap store --run run --slide S1 --stride 128
 
       wsikit heatmap store --run run --style contours --thresholds 0.5,0.9
+
+      wsikit heatmap mammograms --run run --format png,grad-cam
     """
     from wsikit.stages.heatmaps.heatmap import run_heatmap
     from wsikit.stages.heatmaps.stride import Scorer
@@ -151,6 +175,11 @@ def heatmap(
         "heatmap.regions": region or None,
     }
     settings = resolve(config, sets, flags)
+    given = {
+        "a second --run": run[1:], "--slides": slides, "--truth": truth, "--style": style,
+        "--thresholds": thresholds, "--origin": origin, "--model": model, "--weights": weights,
+    }  # fmt: skip
+    _refuse_unread([option for option, value in given.items() if value], settings.heatmap)
     outcome = run_heatmap(
         store, run[0], output, settings.heatmap,
         others=run[1:], slides=slides, slide_ids=slide, truth=truth,
@@ -162,6 +191,19 @@ def heatmap(
     raise typer.Exit(code)
 
 
+def _refuse_unread(given: Sequence[str], config: HeatmapConfig) -> None:
+    """Raise UsageError for an option that nothing of what is asked for reads."""
+    asked = {*config.formats, *given, *(["--stride"] if config.stride is not None else [])}
+    for option in given:
+        if asked.isdisjoint(READ_BY[option]):
+            *others, last = READ_BY[option]
+            readers = f"{', '.join(others)} and {last}" if others else last
+            raise UsageError(
+                f"{option} is read by {readers} alone, and nothing of that is asked for",
+                "leave it out, or add what reads it",
+            )
+
+
 def _formats(words: str | None, single_file: bool) -> list[str] | None:
     """Return the formats that --format names; the page may be asked for as one file."""
     if words is None and single_file:
@@ -169,6 +211,6 @@ def _formats(words: str | None, single_file: bool) -> list[str] | None:
     if words is None:
         return None
     names = [name.strip() for name in words.split(",")]
-    if single_file and not {"html", "html-file"} & set(names):
+    if single_file and not set(PAGES) & set(names):
         raise UsageError("--single-file speaks of the HTML page", "add html to --format")
     return ["html-file" if single_file and name == "html" else name for name in names]

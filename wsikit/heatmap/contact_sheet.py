@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from wsikit.heatmap.colours import HEAT_MAP, heat, heat_lut
 from wsikit.heatmap.scores import PatchScores
@@ -27,8 +27,24 @@ SMALLEST_CELL = 150
 
 BORDER, GAP, WORDS, HEADING, TOP, FOOT = 8, 18, 46, 44, 84, 102
 
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
 NOT_SQUARE = 1.02
 """Ratio of mpp x and y from which the reader is told that a pixel is not square."""
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """Say of a patch that is a picture of its own what its place on a slide says of others.
+
+    Attributes:
+        name: what to call it; empty of an only one.
+        boxes: (x, y, width, height) of its lesions, px of the picture; None where nobody says
+            whether there are any.
+    """
+
+    name: str
+    boxes: Sequence[Sequence[float]] | None
 
 
 @dataclass(frozen=True)
@@ -86,8 +102,11 @@ def draw_contact_sheet(
     colours: str = HEAT_MAP,
     origin: str = "",
     mpp_known: bool = True,
+    facts: Sequence[PictureFacts] | None = None,
 ) -> None:
     """Write the chosen patches as PNG, each with its rank, score and level-0 corner.
+
+    Patches that are pictures of their own are named in place of the corner, their lesions boxed.
 
     Args:
         scores: the slide's patches.
@@ -99,12 +118,17 @@ def draw_contact_sheet(
         colours: one of `HEAT_MAPS`, for the borders.
         origin: where the pixels come from, in words.
         mpp_known: whether `um_per_px` is true; if not, no scale bar is drawn.
+        facts: one a patch of `scores`, where they are pictures of their own.
 
     Raises:
         UsageError: the file cannot be written.
     """
     shrink = max([1.0, *(max(picture.shape[:2]) / LARGEST_PX for picture in pictures)])
     small = [_shrunk(picture, shrink) for picture in pictures]
+    order = np.concatenate([shown.highest, shown.lowest]).tolist()
+    own = None if facts is None else [facts[patch] for patch in order]
+    if own is not None:
+        small = [_boxed(i, o.boxes, shrink) for i, o in zip(small, own, strict=True)]
     count = len(shown.highest)
     groups = [(f"highest {count:,}", shown.highest, small[:count])]
     if len(shown.lowest):
@@ -127,14 +151,15 @@ def draw_contact_sheet(
         at += HEADING
         for n, (patch, image) in enumerate(zip(chosen.tolist(), images, strict=True)):
             left = MARGIN + (n % columns) * (cell.width + GAP)
-            _draw_patch(
-                canvas, scores, patch, image, left, at + n // columns * (cell.height + GAP), colours
-            )
+            top = at + n // columns * (cell.height + GAP)
+            place = _place(scores, patch) if facts is None else facts[patch].name
+            _draw_patch(canvas, scores, patch, image, (left, top), colours, place)
         at += count * (cell.height + GAP)
     if small and mpp_known:
         canvas.bar(MARGIN, at + 6, max(120, small[0].shape[1] / 2), um_per_px.x * shrink)
     room = canvas.size.width
-    words = _fit(_legend_words(um_per_px, mpp_known), room, 9)
+    legend = _legend_words(um_per_px, mpp_known) if own is None else _picture_words(own)
+    words = _fit(legend, room, 9)
     canvas.text(MARGIN, canvas.size.height - 30, words, size=9)
     canvas.caption(_fit(_origin_words(shrink, origin), room, 9))
     canvas.save(path)
@@ -154,22 +179,27 @@ def _draw_patch(
     scores: PatchScores,
     patch: int,
     image: UInt8Image,
-    left: int,
-    top: int,
+    corner: tuple[int, int],
     colours: str,
+    place: str,
 ) -> None:
     """Place one patch in a border of its colour, with its words below."""
+    left, top = corner
     height, width = image.shape[:2]
     framed = np.empty((height + 2 * BORDER, width + 2 * BORDER, 3), np.uint8)
     framed[:] = heat(scores.shown[patch : patch + 1], colours)[0]
     framed[BORDER:-BORDER, BORDER:-BORDER] = image
     canvas.image(framed, left, top)
-    x, y = scores.xy_l0[patch].tolist()
     under = top + len(framed)
     canvas.text(
         left, under + 19, f"#{int(scores.rank[patch]):,}   {_score(scores, patch)}", size=10
     )
-    canvas.text(left, under + 38, f"x {x:,}  y {y:,}", size=9)
+    canvas.text(left, under + 38, clean(place), size=9)
+
+
+def _place(scores: PatchScores, patch: int) -> str:
+    x, y = scores.xy_l0[patch].tolist()
+    return f"x {x:,}  y {y:,}"
 
 
 def _score(scores: PatchScores, patch: int) -> str:
@@ -197,6 +227,15 @@ def _legend_words(um_per_px: Mpp, mpp_known: bool) -> str:
     return words
 
 
+def _picture_words(shown: Sequence[PictureFacts]) -> str:
+    """Say what border and lines are."""
+    words = "border: the score's colour"
+    if any(facts.boxes for facts in shown):
+        return f"{words}; black line: known lesion"
+    told = any(facts.boxes is not None for facts in shown)
+    return f"{words}; no known lesion" if told else words
+
+
 def _origin_words(shrink: float, origin: str) -> str:
     """Say where the pixels come from, and whether they are fewer than the model saw."""
     smaller = f"{shrink:.3g} times smaller than the model saw them" if shrink > 1 else ""
@@ -206,6 +245,22 @@ def _origin_words(shrink: float, origin: str) -> str:
 def _fit(words: str, room_px: float, size: float = 10) -> str:
     """Cut words to a width; a character takes up about 0.57 of its size."""
     return shorten(clean(words), (room_px - 2 * MARGIN) / (0.57 * size * DPI / 72))
+
+
+def _boxed(
+    picture: UInt8Image, boxes: Sequence[Sequence[float]] | None, shrink: float
+) -> UInt8Image:
+    """Draw boxes into a picture: a black line on a white one, seen on light and on dark."""
+    if not boxes:
+        return picture
+    image = Image.fromarray(picture)
+    drawing = ImageDraw.Draw(image)
+    for x, y, width, height in boxes:
+        left, top, right, low = (round(side / shrink) for side in (x, y, x + width, y + height))
+        right, low = max(left, right - 1), max(top, low - 1)  # the last pixel inside
+        drawing.rectangle((left - 2, top - 2, right + 2, low + 2), outline=WHITE, width=6)
+        drawing.rectangle((left, top, right, low), outline=BLACK, width=2)
+    return np.asarray(image, np.uint8)
 
 
 def _shrunk(picture: UInt8Image, shrink: float) -> UInt8Image:

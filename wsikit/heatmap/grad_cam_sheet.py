@@ -2,102 +2,101 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from PIL import Image
 
-from wsikit.atomic import write_bytes
-from wsikit.types import FloatArray, UInt8Image
+from wsikit.heatmap.sheet import MIN_SLOT, Panel, Sheet, clean, count_words, fit_panel, shorten
+from wsikit.types import FloatArray, Mpp, UInt8Image
 
 COLOURS = "inferno"
 BOX = "#35d0ff"
-PANEL_INCHES = 4.0
+
+LONGER_PX = 640
+"""Longer side of each of the two pictures on the sheet."""
+
+CHARACTER_PX = 7.9
+"""What a character of a heading takes up."""
 
 
-def draw_grad_cam(
-    picture: UInt8Image,
-    cam: FloatArray,
-    boxes: Sequence[Sequence[float]],
-    title: str,
-    meaning: str,
-    path: Path,
-    *,
-    alpha: float = 0.45,
-    mpp: float | None = None,
-) -> None:
+@dataclass(frozen=True)
+class GradCamPicture:
+    """A picture, and where in it a network saw what speaks for a class.
+
+    Attributes:
+        picture: (H, W, 3) uint8.
+        cam: (H, W) float32 from 0 to 1.
+        boxes: (x, y, width, height) of each lesion, px of the picture; None where nobody says
+            whether there are any.
+        title: first line.
+        said: what the network says of the picture, over it.
+        meaning: what the colours speak for.
+        mpp: micrometres per px of the picture; None where nobody knows, and no bar is drawn.
+    """
+
+    picture: UInt8Image
+    cam: FloatArray
+    boxes: Sequence[Sequence[float]] | None
+    title: str
+    said: str
+    meaning: str
+    mpp: Mpp | None = None
+
+
+def draw_grad_cam(shown: GradCamPicture, path: Path, *, alpha: float = 0.45) -> None:
     """Write the sheet.
 
     Args:
-        picture: (H, W, 3) uint8.
-        cam: (H, W) float32 from 0 to 1.
-        boxes: (x, y, width, height) of each lesion, px of the picture; there may be none.
-        title: first line.
-        meaning: what the colours say, beside their scale.
+        shown: what is drawn.
         path: the PNG.
         alpha: opacity of the colours where they are strongest; where there is nothing, none.
-        mpp: micrometres per px of the picture, for the bar; None: the bar counts px.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    height, width = picture.shape[:2]
-    figure = Figure(figsize=(2 * PANEL_INCHES + 1.2, PANEL_INCHES * height / width + 0.8))
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2)
-    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
-    blended = _blended(picture, cam, alpha)
-    where = "" if cam.any() else ": nowhere"
-    for panel, image, words in zip(
-        axes, (picture, blended), ("picture", f"Grad-CAM, {meaning}{where}"), strict=True
-    ):
-        panel.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
-        panel.set_title(words, fontsize=9)
-        panel.set_xticks([])
-        panel.set_yticks([])
-        for x, y, box_width, box_height in boxes:
-            panel.add_patch(
-                Rectangle((x, y), box_width, box_height, fill=False, edgecolor=BOX, linewidth=1.5)
-            )
-        panel.set_xlim(0, width)
-        panel.set_ylim(height, 0)
-    _scale_bar(axes[0], width, height, mpp)
-    scale = figure.colorbar(ScalarMappable(cmap=COLOURS), ax=list(axes), fraction=0.03, pad=0.02)
-    scale.set_label("share of the picture's largest", fontsize=8)
-    scale.ax.tick_params(labelsize=8)
-    count = len(boxes)
-    words = f"box: {count} known lesion{'s' if count > 1 else ''}" if count else "no known lesion"
-    figure.text(0.02, 0.02, words, fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    panel = fit_panel(shown.picture, (1.0, 1.0), shown.mpp or Mpp(1.0, 1.0), LONGER_PX)
+    sheet = Sheet(panel, shown.title)
+    where = "" if shown.cam.any() else ": nowhere"
+    headings = (shown.said, f"Grad-CAM, {shown.meaning}{where}")
+    room = max(panel.size.width, MIN_SLOT) / CHARACTER_PX
+    for index, image in enumerate((panel.image, _blended(panel, shown.cam, alpha))):
+        axes = sheet.picture(index, image, shorten(clean(headings[index]), room))
+        _draw_boxes(axes, panel, shown.boxes or ())
+    if shown.mpp is not None:
+        sheet.scale_bar()
+    sheet.caption(_box_words(shown.boxes))
+    table = np.rint(colormaps[COLOURS](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
+    labels = [f"{tick:.1f}" for tick in np.linspace(0, 1, 6).tolist()]
+    sheet.colour_bar(table, labels, "share of the picture's largest")
+    sheet.save(path)
 
 
-def _blended(picture: UInt8Image, cam: FloatArray, alpha: float) -> UInt8Image:
-    colours = colormaps[COLOURS](cam)[..., :3] * 255  # (H, W, 3)
-    weight = (alpha * np.sqrt(np.clip(cam, 0, 1)))[..., None]
-    mixed: UInt8Image = np.rint(picture * (1 - weight) + colours * weight).astype(np.uint8)
+def _draw_boxes(axes: Axes, panel: Panel, boxes: Sequence[Sequence[float]]) -> None:
+    across, down = panel.scale
+    for x, y, width, height in boxes:
+        corner, sides = (x / across, y / down), (width / across, height / down)
+        axes.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=BOX, linewidth=1.5))
+    axes.set_xlim(0, panel.size.width)
+    axes.set_ylim(panel.size.height, 0)
+
+
+def _box_words(boxes: Sequence[Sequence[float]] | None) -> str:
+    if boxes is None:
+        return ""
+    return f"box: {count_words(len(boxes), 'known lesion')}" if boxes else "no known lesion"
+
+
+def _blended(panel: Panel, cam: FloatArray, alpha: float) -> UInt8Image:
+    """Lay the map over a panel, the less opaque the lower it is."""
+    resized = Image.fromarray(cam).resize(panel.size, Image.Resampling.BILINEAR)
+    shares = np.clip(np.asarray(resized), 0, 1)
+    colours = colormaps[COLOURS](shares)[..., :3] * 255  # (h, w, 3)
+    weight = (alpha * np.sqrt(shares))[..., None]
+    mixed: UInt8Image = np.rint(panel.image * (1 - weight) + colours * weight).astype(np.uint8)
     return mixed
-
-
-def _scale_bar(panel: Axes, width: int, height: int, mpp: float | None) -> None:
-    """Draw a bar of a round length, about a quarter of the picture."""
-    unit = 1.0 if mpp is None else mpp
-    about = width / 4 * unit
-    power = 10.0 ** np.floor(np.log10(about))
-    length = power * max(step for step in (1, 2, 5) if step * power <= about)
-    words = f"{length:g} px" if mpp is None else _length(length)
-    end = 0.04 * width + length / unit
-    panel.plot([0.04 * width, end], [0.95 * height] * 2, color="white", linewidth=3)
-    panel.text(0.04 * width, 0.93 * height, words, color="white", fontsize=8, va="bottom")
-
-
-def _length(um: float) -> str:
-    return f"{um / 1000:g} mm" if um >= 1000 else f"{um:g} um"

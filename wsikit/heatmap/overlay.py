@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,28 @@ import numpy as np
 from wsikit.heatmap.colours import HEAT_MAP, heat_lut
 from wsikit.heatmap.paint import blend, mix, score_map
 from wsikit.heatmap.scores import PatchScores
-from wsikit.heatmap.sheet import FONT, Sheet, TruthOutline, clean, count_words, fit_panel, shorten
+from wsikit.heatmap.sheet import Sheet, TruthOutline, clean, count_words, fit_panel
 from wsikit.types import Mpp, UInt8Image
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the two pictures of a sheet show, in words.
+
+    Attributes:
+        bare: the left one.
+        scored: the right one.
+        whole: both, as that in which a known region is not found.
+        rest: what is uncoloured; empty where nothing is.
+    """
+
+    bare: str
+    scored: str
+    whole: str
+    rest: str
+
+
+TISSUE = Words("tissue", "tissue with patch scores", "this slide", "uncoloured: not scored")
 
 
 def draw_overlay(
@@ -25,6 +46,7 @@ def draw_overlay(
     colours: str = HEAT_MAP,
     truth: TruthOutline | None = None,
     mpp_known: bool = True,
+    words: Words = TISSUE,
 ) -> None:
     """Write a heatmap as PNG, ready to be looked at.
 
@@ -39,43 +61,34 @@ def draw_overlay(
         colours: one of `HEAT_MAPS`.
         truth: a known region to outline.
         mpp_known: draw a scale bar; without one `mpp` only says how x and y relate.
+        words: what is seen.
 
     Raises:
         UsageError: the file cannot be written.
     """
     panel = fit_panel(thumbnail, thumbnail_scale, mpp)
     sheet = Sheet(panel, title)
-    sheet.picture(0, panel.image, "tissue")
+    sheet.picture(0, panel.image, words.bare)
     painted = blend(panel.image, panel.scale, scores, alpha, colours)
-    right = sheet.picture(1, painted, "tissue with patch scores")
-    words = f"{count_words(len(scores.values), scores.unit)} scored; uncoloured: not scored"
+    right = sheet.picture(1, painted, words.scored)
+    said = [f"{count_words(len(scores.values), scores.unit)} scored", words.rest]
     if truth is not None:
         found = sheet.outline(right, truth)
         label = clean(truth.label)
-        words += f"; black line: {label}" if found else f"; no {label} in this slide"
+        said.append(f"black line: {label}" if found else f"no {label} in {words.whole}")
     if mpp_known:
         sheet.scale_bar()
-    sheet.caption(words)
+    sheet.caption("; ".join(filter(None, said)))
     _colour_bar(sheet, scores, alpha, colours)
     sheet.save(path)
 
 
 def _colour_bar(sheet: Sheet, scores: PatchScores, alpha: float, colours: str) -> None:
-    """Draw the colours as they look over this slide's tissue, from low at the foot to high."""
-    x, y, height = sheet.legend_box()
+    """Draw the colours as they look over this slide's tissue."""
     _, scored = score_map(sheet.panel.image.shape[:2], sheet.panel.scale, scores)
     tissue = np.full(3, 255.0) if not scored.any() else sheet.panel.image[scored].mean(axis=0)
     under = np.broadcast_to(np.rint(tissue).astype(np.uint8), (256, 3))
-    gradient = mix(np.ascontiguousarray(under), heat_lut(colours), alpha)[:, None, :]
-    height = min(height, 420)
-    axes = sheet.axes(x, y, 26, height)
-    axes.imshow(gradient, extent=(0, 1, 0, 1), aspect="auto", origin="lower")
-    axes.set_xticks([])
-    axes.yaxis.tick_right()
-    axes.yaxis.set_label_position("right")
-    ticks = np.linspace(0, 1, 6)
-    percent = scores.by_percentile
-    axes.set_yticks(ticks, [f"{t * 100:.0f}" if percent else f"{t:.1f}" for t in ticks])
-    axes.tick_params(labelsize=9, labelfontfamily=FONT, color="#1a1a1a", labelcolor="#1a1a1a")
-    words = shorten(clean(scores.shown_meaning), height / 8.5)
-    axes.set_ylabel(words, fontsize=10, fontfamily=FONT, color="#1a1a1a", parse_math=False)
+    gradient = mix(np.ascontiguousarray(under), heat_lut(colours), alpha)
+    ticks = np.linspace(0, 1, 6).tolist()
+    labels = [f"{t * 100:.0f}" if scores.by_percentile else f"{t:.1f}" for t in ticks]
+    sheet.colour_bar(gradient, labels, scores.shown_meaning)

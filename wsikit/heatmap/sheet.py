@@ -222,6 +222,26 @@ class Sheet(Canvas):
         room = max(height, MIN_HEIGHT - TITLE - HEADING - FOOT)
         return left + width + 22, max(top + height - room, TITLE + HEADING), room
 
+    def colour_bar(self, gradient: UInt8Image, labels: Sequence[str], words: str) -> None:
+        """Draw what colours stand for beside picture 1, from low at the foot to high.
+
+        Args:
+            gradient: (256, 3) uint8, from low to high.
+            labels: what stands beside the bar, at equal steps from foot to top.
+            words: what the colours are; cut where there is no room.
+        """
+        x, y, height = self.legend_box()
+        height = min(height, 420)
+        axes = self.axes(x, y, 26, height)
+        axes.imshow(gradient[:, None, :], extent=(0, 1, 0, 1), aspect="auto", origin="lower")
+        axes.set_xticks([])
+        axes.yaxis.tick_right()
+        axes.yaxis.set_label_position("right")
+        axes.set_yticks(np.linspace(0, 1, len(labels)), labels)
+        axes.tick_params(labelsize=9, labelfontfamily=FONT, color=INK, labelcolor=INK)
+        said = shorten(clean(words), height / 8.5)
+        axes.set_ylabel(said, fontsize=10, fontfamily=FONT, color=INK, parse_math=False)
+
     def outline(self, axes: Axes, truth: TruthOutline) -> bool:
         """Draw a truth region's border on picture 1; return whether there was any."""
         inside = _sample(truth, self.panel)

@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 from tests.stages.heatmaps.conftest import Drawn
+from wsikit.atomic import locked
 from wsikit.config import HeatmapConfig, load_config
 from wsikit.errors import ConfigError, StoreError, UsageError
 from wsikit.stages.cohort import source_slides
+from wsikit.stages.heatmaps.file_names import holder
+from wsikit.stages.heatmaps.grad_cam import GradCam
 from wsikit.stages.heatmaps.heatmap import run_heatmap
 from wsikit.stages.heatmaps.run_scores import run_names, slide_scores
 from wsikit.stages.prediction.predict import run_predict
@@ -218,3 +221,51 @@ def test_a_table_of_other_patches_is_refused_before_it_is_read(drawn: Drawn) -> 
 def test_a_run_that_is_not_there_is_one_line(drawn: Drawn) -> None:
     with pytest.raises(StoreError, match="there is no such folder"):
         run_heatmap(drawn.store, drawn.run / "typo", None, GEOJSON)
+
+
+def test_two_runs_at_once_do_not_share_a_folder(drawn: Drawn) -> None:
+    folder = drawn.run / "heatmaps"
+    (folder / ".made").mkdir(parents=True)
+    with (
+        locked(folder / ".made" / ".lock", UsageError("not this one")),
+        pytest.raises(UsageError, match="another wsikit run is writing to this folder"),
+    ):
+        run_heatmap(drawn.store, drawn.run, None, GEOJSON)
+    assert len(run_heatmap(drawn.store, drawn.run, None, GEOJSON).done) == 8
+
+
+def test_two_slides_that_ask_for_one_name_are_told_apart(drawn: Drawn) -> None:
+    for old, new in (("s000", "a"), ("s001", "a.patches")):
+        for path in (drawn.store / "slides" / f"{old}.zarr", drawn.run / f"patches/{old}.parquet"):
+            path.rename(path.with_name(new + path.suffix))
+    config = HeatmapConfig(formats=("png", "sheet"), cohort=False)
+    folder, both = drawn.run / "heatmaps", ["a", "a.patches"]
+    outcome = run_heatmap(drawn.store, drawn.run, None, config, slide_ids=both)
+    assert outcome.done == ["a"]
+    assert outcome.failed["a.patches"].startswith(
+        "png: a.patches.png is the sheet of slide 'a': draw one of the two into another folder"
+    )
+    assert (folder / "a.patches.patches.png").exists()  # its other files are written
+    apart = folder.parent / "apart"
+    assert run_heatmap(drawn.store, drawn.run, apart, config, slide_ids=both[1:]).done == both[1:]
+    assert "is the png of slide 'a.patches'" in holder(apart, "sheet", "a")
+    assert holder(apart, "png", "a") is None
+    assert "no slide's" in holder(apart, "html", "cohort.html")
+
+
+def test_grad_cam_of_slides_or_of_a_run_without_a_network_is_one_line(drawn: Drawn) -> None:
+    config = HeatmapConfig(formats=("png", "grad-cam"))
+    with pytest.raises(UsageError, match="holds slides, and Grad-CAM is drawn of single pictures"):
+        run_heatmap(drawn.store, drawn.run, None, config)
+    with pytest.raises(UsageError, match="'abmil' was trained on features"):
+        GradCam(Store(drawn.store), RunFolder(drawn.run), "cpu", print)
+
+
+def test_the_cohort_page_links_every_file(drawn: Drawn) -> None:
+    config = HeatmapConfig(formats=("png", "sheet", "geojson", "ome-tiff", "html", "html-file"))
+    run_heatmap(drawn.store, drawn.run, None, config, slide_ids=["s001"])
+    page = (drawn.run / "heatmaps" / "cohort.html").read_text()
+    files = {str(path.name) for path in (drawn.run / "heatmaps").glob("s001*.*")}
+    assert len(files) == 6
+    for file in {*files, "s001/index.html"}:
+        assert f'href="{file}"' in page

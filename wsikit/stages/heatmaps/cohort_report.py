@@ -17,15 +17,14 @@ from wsikit.heatmap.colours import heat_lut
 from wsikit.heatmap.paint import blend
 from wsikit.reports.cohort_report import CohortReport, CohortRow, write_cohort_page
 from wsikit.reports.text import Estimate
-from wsikit.stages.heatmaps.formats import FILES
+from wsikit.stages.heatmaps.file_names import PAGE, files_there
+from wsikit.stages.heatmaps.overview import overview
 from wsikit.stages.heatmaps.run_scores import predictions
 from wsikit.stages.heatmaps.slide_heatmap import SlideHeatmap
 from wsikit.stages.labelled import NO_TISSUE
 from wsikit.stages.progress import Outcome
 from wsikit.stages.run_folder import RunFacts, RunFolder
 from wsikit.store.store import Store
-
-FILE = "cohort.html"
 
 THUMBNAIL_PX = 240
 QUALITY = 78
@@ -34,14 +33,15 @@ COLOUR_STEPS = 8
 """Colours from low to high that the page's scale is drawn from."""
 
 LINK_NAMES = {
-    "png": "picture",
-    "sheet": "top patches",
-    "geojson": "GeoJSON for QuPath",
-    "ome-tiff": "OME-TIFF",
-    "html": "open in the browser",
-    "html-file": "one file for the browser",
+    "{slide_id}.png": "picture",
+    "{slide_id}.patches.png": "top patches",
+    "{slide_id}.geojson": "GeoJSON for QuPath",
+    "{slide_id}.scores.ome.tiff": "OME-TIFF of scores",
+    "{slide_id}.overlay.ome.tiff": "OME-TIFF",
+    "{slide_id}/index.html": "open in the browser",
+    "{slide_id}.viewer.html": "one file for the browser",
 }
-"""What a format is called where it is linked."""
+"""What a file is called where it is linked, by the pattern of its name; see `FILES`."""
 
 SHOWN_METRICS = {"auc": "AUC", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 
@@ -70,17 +70,17 @@ TRAINED_ON = (
 
 def small_heatmap(slide: SlideHeatmap) -> bytes:
     """Return a slide's thumbnail with its scores in colour, as a small JPEG."""
-    stored = slide.stored
-    across, down = stored.thumbnail_scale
-    image = Image.fromarray(stored.thumbnail())
-    own = stored.mpp_l0  # where x and y differ, the picture is stretched to be true
+    shown = overview(slide)
+    across, down = shown.scale
+    image = Image.fromarray(shown.image)
+    own = slide.stored.mpp_l0  # where x and y differ, the picture is stretched to be true
     size = (image.width * across * own.x, image.height * down * own.y)
     share = THUMBNAIL_PX / max(size)
     small = image.resize((max(1, round(size[0] * share)), max(1, round(size[1] * share))))
     scale = (across * image.width / small.width, down * image.height / small.height)
     config = slide.config
     painted = blend(
-        np.asarray(small, np.uint8), scale, slide.scores, max(config.alpha, 0.6), config.colours
+        np.asarray(small, np.uint8), scale, shown.scores, max(config.alpha, 0.6), config.colours
     )
     buffer = io.BytesIO()
     Image.fromarray(painted).save(buffer, "JPEG", quality=QUALITY)
@@ -124,7 +124,7 @@ def write_cohort_report(
     rows = [
         _row(run, name, known.get(name), drawn.get(name), classes, folder, tiled) for name in names
     ]
-    path = folder / FILE
+    path = folder / PAGE
     report = CohortReport(
         title=f"{run.path.absolute().name}: all slides",
         probability_of=f"probability of {_shown(classes)}" if classes else "probability",
@@ -218,11 +218,12 @@ def _models(known: Mapping[str, str]) -> tuple[float, float] | None:
 
 
 def _links(folder: Path, slide_id: str) -> Iterator[tuple[str, Path]]:
-    """Yield the slide's files that are there, by the name of their format."""
-    for name, pattern in FILES.items():
-        path = folder / pattern.format(slide_id=slide_id)
-        if path.exists():
-            yield LINK_NAMES.get(name, name), path
+    """Yield the slide's files that are there, each by what it is called."""
+    for pattern, path in files_there(folder, slide_id):
+        if pattern in LINK_NAMES:
+            yield LINK_NAMES[pattern], path
+        else:
+            yield f"Grad-CAM {path.stem.rpartition('-')[2]}", path
 
 
 def _thumbnail(folder: Path, slide_id: str) -> bytes | None:

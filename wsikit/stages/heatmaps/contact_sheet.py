@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from wsikit.heatmap.contact_sheet import draw_contact_sheet, extremes
+from wsikit.heatmap.contact_sheet import PictureFacts, draw_contact_sheet, extremes
+from wsikit.stages.heatmaps.pictures import picture_boxes, picture_names
 from wsikit.stages.heatmaps.pixels import NoPixelsError
 from wsikit.stages.heatmaps.slide_heatmap import SlideHeatmap
 from wsikit.stages.heatmaps.title import title_of
+from wsikit.store.stored_slide import StoredSlide
 from wsikit.types import Box, Mpp, Size
 
 
@@ -51,4 +53,12 @@ def _draw(slide: SlideHeatmap, path: Path) -> None:
         colours=slide.config.colours,
         origin=origin,
         mpp_known=slide.stored.mpp_known,
+        facts=_facts(slide.stored) if slide.stored.is_collection else None,
     )
+
+
+def _facts(stored: StoredSlide) -> list[PictureFacts]:
+    return [
+        PictureFacts(name, boxes)
+        for name, boxes in zip(picture_names(stored), picture_boxes(stored), strict=True)
+    ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wsikit.stages.heatmaps import contact_sheet, geojson, html, ome_tiff, png
+from wsikit.stages.heatmaps import contact_sheet, geojson, grad_cam_pictures, html, ome_tiff, png
 from wsikit.stages.heatmaps.slide_heatmap import Write
+
+GRAD_CAM = "grad-cam"
 
 FORMATS: Mapping[str, Write] = {
     "png": png.write,
@@ -14,19 +16,6 @@ FORMATS: Mapping[str, Write] = {
     "ome-tiff": ome_tiff.write,
     "html": html.write,
     "html-file": html.write_file,
+    GRAD_CAM: grad_cam_pictures.write,
 }
 """The names are those that `heatmap.formats` allows in `wsikit.config`."""
-
-FILES: Mapping[str, str] = {
-    "png": "{slide_id}.png",
-    "sheet": "{slide_id}.patches.png",
-    "geojson": "{slide_id}.geojson",
-    "ome-tiff": "{slide_id}.overlay.ome.tiff",
-    "html": "{slide_id}/index.html",
-    "html-file": "{slide_id}.viewer.html",
-}
-"""What a format writes for a slide: the file or folder that is there once all of it is.
-
-A slide whose scores are unchanged is not drawn again, and the cohort page links what is there. A
-format that is not named here is written again each time.
-"""

@@ -12,13 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wsikit.atomic import ensure_folder, write_bytes
+from wsikit.atomic import ensure_folder, locked, write_bytes
 from wsikit.config import HeatmapConfig
 from wsikit.errors import StoreError, UsageError, WsikitError
+from wsikit.heatmap.sheet import TruthOutline
 from wsikit.stages.cohort import SourceSlide
 from wsikit.stages.heatmaps.cohort_report import small_heatmap, thumbnail_file, write_cohort_report
-from wsikit.stages.heatmaps.formats import FILES, FORMATS
-from wsikit.stages.heatmaps.made import Made, drawing_recipe, file_digest
+from wsikit.stages.heatmaps.file_names import files_of, holder
+from wsikit.stages.heatmaps.formats import FORMATS, GRAD_CAM
+from wsikit.stages.heatmaps.made import FOLDER, Made, drawing_recipe, file_digest
+from wsikit.stages.heatmaps.pictures import lesion_outline
 from wsikit.stages.heatmaps.pixels import NoPixelsError, slide_files, slide_pixels
 from wsikit.stages.heatmaps.run_scores import predictions, run_names, slide_scores
 from wsikit.stages.heatmaps.slide_heatmap import RunScores, SlideHeatmap
@@ -30,6 +33,7 @@ from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 
 if TYPE_CHECKING:
+    from wsikit.stages.heatmaps.grad_cam import GradCam
     from wsikit.stages.heatmaps.restride import Restride
 
 STAGE = "heatmap"
@@ -60,7 +64,7 @@ def run_heatmap(
         slides: folder or cohort CSV of the slides' own files; None: pixels come from the store.
         slide_ids: only these; default all there are.
         truth: folder of masks or drawn areas to outline; see `known_regions`.
-        scorer: what `heatmap.stride` scores with, where `run_path` is no run.
+        scorer: what `heatmap.stride` and Grad-CAM score with, where `run_path` is no run.
         progress: told of each slide.
         overwrite: draw again what is there.
 
@@ -69,7 +73,7 @@ def run_heatmap(
 
     Raises:
         StoreError: nothing was predicted yet.
-        UsageError: the call is wrong, or the folder cannot be written.
+        UsageError: the call is wrong, the folder cannot be written, or another run writes there.
     """
     progress = progress or Silent()
     store, runs = Store(store_path), [RunFolder(run_path), *map(RunFolder, others)]
@@ -78,21 +82,29 @@ def run_heatmap(
     if truth is not None and not truth.is_dir():
         raise UsageError(f"--truth {truth}: there is no such folder", "check the path")
     folder = out or runs[0].heatmaps
-    ensure_folder(folder)
+    for part in (folder, folder / FOLDER):
+        ensure_folder(part)
     job = _Job(
         store, runs, names, folder, config, truth, slide_files(slides),
         scorer or Scorer(), progress, overwrite,
     )  # fmt: skip
-    if config.stride is not None:
-        job.restride  # noqa: B018 what keeps all slides from being scored is told at once
+    _check_kind(job, chosen)
     outcome = Outcome()
-    progress.start(STAGE, len(chosen))
-    for slide_id in chosen:
-        progress.advance(_draw(job, slide_id, outcome))
-    progress.finish()
-    if config.cohort:
-        write_cohort_report(store, runs[0], folder, config, job.meaning, outcome)
+    with locked(folder / FOLDER / ".lock", _busy(folder)):
+        progress.start(STAGE, len(chosen))
+        for slide_id in chosen:
+            progress.advance(_draw(job, slide_id, outcome))
+        progress.finish()
+        if config.cohort:
+            write_cohort_report(store, runs[0], folder, config, job.meaning, outcome)
     return outcome
+
+
+def _busy(folder: Path) -> UsageError:
+    return UsageError(
+        f"{folder}: another wsikit run is writing to this folder",
+        "wait for it to end, or choose another one with -o",
+    )
 
 
 @dataclass(frozen=True)
@@ -127,6 +139,51 @@ class _Job:
         from wsikit.stages.heatmaps.restride import Restride  # torch, which drawing needs not
 
         return Restride(self.store, self.runs[0], self.config, self.scorer, self.progress.say)
+
+    @cached_property
+    def grad_cam(self) -> GradCam:
+        """What shows pictures to the run's networks; made once, as it loads them."""
+        from wsikit.stages.heatmaps.grad_cam import GradCam  # torch
+
+        model = self.scorer.model
+        run = self.runs[0] if model is None else RunFolder(model)
+        return GradCam(self.store, run, self.scorer.device, self.progress.say)
+
+
+def _check_kind(job: _Job, chosen: Sequence[str]) -> None:
+    """See that what is asked for can be had of this store and run, before anything is drawn.
+
+    Raises:
+        WsikitError: no slide could be scored at a stride, or no picture shown to a network.
+    """
+    pictures = _holds_pictures(job.store, chosen)
+    if job.config.stride is not None:
+        if pictures:
+            raise UsageError(
+                f"{job.store.path}: holds single pictures, and there is nothing to read between "
+                "them",
+                "leave --stride out",
+            )
+        job.restride  # noqa: B018 what keeps all slides from being scored is told at once
+    if GRAD_CAM in job.config.formats:
+        if not pictures:
+            raise UsageError(
+                f"{job.store.path}: holds slides, and Grad-CAM is drawn of single pictures, which "
+                "wsikit ingest stores",
+                "leave grad-cam out of --format",
+            )
+        if not all(Made(job.folder, slide_id).has(GRAD_CAM) for slide_id in chosen):
+            job.grad_cam  # noqa: B018 likewise; where all is drawn, torch need not be loaded
+
+
+def _holds_pictures(store: Store, chosen: Sequence[str]) -> bool:
+    """Tell whether the slides are collections of pictures: the first that can be read tells."""
+    for slide_id in chosen:
+        try:
+            return store.slide(slide_id).is_collection
+        except WsikitError:  # told of when it is drawn
+            continue
+    return False
 
 
 def _chosen(store: Store, run: RunFolder, slide_ids: Sequence[str] | None) -> list[str]:
@@ -186,8 +243,11 @@ def _draw_formats(job: _Job, slide_id: str) -> tuple[int, list[str], bool]:
     made, recipe = Made(job.folder, slide_id), _recipe(job, slide)
     written, failed = 0, []
     for name in dict.fromkeys(job.config.formats):
-        file = FILES[name].format(slide_id=slide_id) if name in FILES else None
-        if not job.overwrite and made.holds(name, recipe, file):
+        files = files_of(name, slide_id, stored.patch_count)
+        if not job.overwrite and made.holds(name, recipe, files):
+            continue
+        if held := holder(job.folder, name, slide_id):
+            failed.append(f"{name}: {held}: draw one of the two into another folder with -o")
             continue
         slide = _finer(job, slide)
         try:
@@ -214,7 +274,7 @@ def _keep_thumbnail(job: _Job, slide: SlideHeatmap, made: Made, recipe: str) -> 
     """Draw the small picture of the cohort page, unless it is there."""
     path = thumbnail_file(job.folder, slide.slide_id)
     file = str(path.relative_to(job.folder))
-    if job.config.cohort and not made.holds("cohort", recipe, file):
+    if job.config.cohort and not made.holds("cohort", recipe, [file]):
         write_bytes(path, small_heatmap(_finer(job, slide)))
         made.note("cohort", recipe)
 
@@ -225,13 +285,21 @@ def _slide(job: _Job, stored: StoredSlide) -> SlideHeatmap:
         stored,
         slide_scores(job.runs[0], stored, job.config),
         job.config,
-        truth_outline(stored, job.truth, job.config) if job.truth is not None else None,
+        _known(job, stored),
         slide_pixels(job.store, stored, job.files, job.progress.say),
         job.names[0],
         tuple(_others(job, stored)),
         job.predicted.get(slide_id, {}),
         job.progress.say,
+        lambda: job.grad_cam.pictures(stored),
     )
+
+
+def _known(job: _Job, stored: StoredSlide) -> TruthOutline | None:
+    """Return the known region that the user names; else the lesions that the store knows of."""
+    if job.truth is not None:
+        return truth_outline(stored, job.truth, job.config)
+    return lesion_outline(stored)
 
 
 def _others(job: _Job, stored: StoredSlide) -> Iterator[RunScores]:
@@ -265,6 +333,8 @@ def _recipe(job: _Job, slide: SlideHeatmap) -> str:
         "pixels": "file" if source is not None and source.path.exists() else "store",
         "truth": _truth_digest(job.truth, slide_id),
     }
+    if job.scorer.model is not None:
+        inputs["model"] = RunFolder(job.scorer.model).facts().recipe_id
     return drawing_recipe(job.config, inputs)
 
 

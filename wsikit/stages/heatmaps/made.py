@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from wsikit.atomic import write_json
 from wsikit.config import HeatmapConfig
 from wsikit.store.recipe import recipe_id
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Raise when the same scores would be drawn otherwise."""
 
 FOLDER = ".made"
@@ -38,16 +38,21 @@ class Made:
         self._path = folder / FOLDER / f"{slide_id}.json"
         self._recipes = _read(self._path)
 
-    def holds(self, name: str, recipe: str, file: str | None) -> bool:
+    def holds(self, name: str, recipe: str, files: Sequence[str]) -> bool:
         """Tell whether a format was written by this recipe and is still there.
 
         Args:
             name: the format.
             recipe: identity of all that decides its content.
-            file: what it writes; None where that is not known, and it is then written again.
+            files: what it writes; none where that is not known, and it is then written again.
         """
-        there = file is not None and (self._folder / file).exists()
-        return there and self._recipes.get(name) == recipe
+        if not files or self._recipes.get(name) != recipe:
+            return False
+        return all((self._folder / file).exists() for file in files)
+
+    def has(self, name: str) -> bool:
+        """Tell whether a format was written at all."""
+        return name in self._recipes
 
     def note(self, name: str, recipe: str) -> None:
         """Record that a format is written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,8 @@ def slide_scores(run: RunFolder, stored: StoredSlide, config: HeatmapConfig) -> 
     table = read_patches(path, stored.patch_count)
     check_patches(table, stored)
     try:
-        return patch_scores(table, config.score, Size(*stored.grid.side_l0()), config.scale)
+        scores = patch_scores(table, config.score, Size(*stored.grid.side_l0()), config.scale)
+        return replace(scores, unit="picture") if stored.is_collection else scores
     except StoreError:
         raise
     except WsikitError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from wsikit.config import HeatmapConfig
+from wsikit.heatmap.grad_cam_sheet import GradCamPicture
 from wsikit.heatmap.scores import PatchScores
 from wsikit.heatmap.sheet import TruthOutline
 from wsikit.store.stored_slide import StoredSlide
@@ -61,6 +62,11 @@ def _silent(line: str) -> None:
     """Tell nobody."""
 
 
+def _none() -> Iterable[GradCamPicture]:
+    """Return no picture."""
+    return ()
+
+
 @dataclass(frozen=True)
 class SlideHeatmap:
     """Hold all that a format needs to draw one slide.
@@ -77,6 +83,7 @@ class SlideHeatmap:
         others: further runs' scores of the same slide, for formats that can switch between them.
         prediction: the slide's line of predictions.csv; empty where there is none.
         say: tells the user, in one line that names the slide, what a format had to leave out.
+        grad_cams: shows its pictures to the run's network, one after the other.
     """
 
     stored: StoredSlide
@@ -88,6 +95,7 @@ class SlideHeatmap:
     others: tuple[RunScores, ...] = ()
     prediction: Mapping[str, str] = field(default_factory=dict)
     say: Callable[[str], None] = _silent
+    grad_cams: Callable[[], Iterable[GradCamPicture]] = _none
 
     @property
     def slide_id(self) -> str:

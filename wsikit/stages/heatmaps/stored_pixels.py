@@ -88,6 +88,8 @@ class StoredPixels(Slide):
         """Say what is seen."""
         if not self._stored.has_pixels:
             return "the thumbnail in the store"
+        if self._stored.is_collection:
+            return "the pictures in the store"
         method = str(self._stored.attributes["stain"]["method"])
         colours = "colours as scanned" if method == "none" else f"stain-normalised ({method})"
         return f"the patches in the store, {colours}; elsewhere the thumbnail"
