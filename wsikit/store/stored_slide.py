@@ -236,6 +236,14 @@ class StoredSlide:
         return frozenset(str(own["origin"]) for own in facts if "origin" in own)
 
     @property
+    def is_cut_to_size(self) -> bool:
+        """Whether its pictures are cuts brought to one size, as a lesion or a breast fills them.
+
+        Their mpp then follows from what is shown, and says nothing of how fine the source is.
+        """
+        return any("scale" in own for own in self.attributes.get("pictures", []))
+
+    @property
     def mpp_known(self) -> bool:
         """Whether `mpp` is known; it is 1.0, a unit of pixels, where no file or user states it."""
         return bool(self.attributes.get("mpp_known", True))

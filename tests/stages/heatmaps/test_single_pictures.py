@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -80,7 +81,7 @@ def made(trained: Made, tmp_path: Path) -> Made:
 
 
 def ids_of(made: Made) -> list[str]:
-    """Return the slides that were predicted; lesions of unusual size are not."""
+    """Return the slides that were predicted."""
     return sorted(path.stem for path in (made.run / "patches").iterdir())
 
 
@@ -88,6 +89,28 @@ def heatmap_of(made: Made, slide_id: str) -> SlideHeatmap:
     stored = Store(made.store).slide(slide_id)
     scores = slide_scores(RunFolder(made.run), stored, BOTH)
     return SlideHeatmap(stored, scores, BOTH, lesion_outline(stored), lambda: None)  # type: ignore
+
+
+def test_a_lesion_larger_than_those_of_training_is_scored(made: Made, tmp_path: Path) -> None:
+    """Cuts are brought to one size, so their um per px tell of the lesion, not of the scanner."""
+    slide_id = ids_of(made)[0]
+    coarser_by(made, slide_id, 3.0)
+    assert not run_predict(made.store, made.run, tmp_path / "again", device="cpu").failed
+    coarser_by(made, slide_id, 1.0, cut_to_size=False)
+    outcome = run_predict(made.store, made.run, tmp_path / "uncut", device="cpu")
+    assert list(outcome.failed) == [slide_id]
+    assert "the model was trained at" in outcome.failed[slide_id]
+
+
+def coarser_by(made: Made, slide_id: str, times: float, *, cut_to_size: bool = True) -> None:
+    """Change the resolution that a stored slide states, and whether its pictures state a scale."""
+    path = Store(made.store).slide_path(slide_id) / "zarr.json"
+    metadata = json.loads(path.read_bytes())
+    own = metadata["attributes"]["wsikit"]
+    own["mpp"] = [times * side for side in own["mpp"]]
+    if not cut_to_size:
+        own["pictures"] = [{k: v for k, v in one.items() if k != "scale"} for one in own["pictures"]]
+    path.write_text(json.dumps(metadata))
 
 
 def test_every_picture_has_its_grad_cam_and_nothing_is_drawn_twice(made: Made) -> None:

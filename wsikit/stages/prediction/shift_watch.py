@@ -52,13 +52,15 @@ class ShiftWatch:
             None where nothing can be said.
 
         Raises:
-            SlideError: its patches are much finer or coarser than those of training.
+            SlideError: its patches are much finer or coarser than those of training, and no
+                cuts that were brought to one size.
             StoreError: it cannot be read.
         """
         if self._statistics is None or not slide.patch_count:
             return None
         known = self._statistics.of(folds)
-        known.check_mpp(slide.mpp)
+        if not slide.is_cut_to_size:
+            known.check_mpp(slide.mpp)
         if not known.clouds:
             self._few = f"{known.slides} slides of {known.patients} patients"
             return None
