@@ -109,7 +109,8 @@ def coarser_by(made: Made, slide_id: str, times: float, *, cut_to_size: bool = T
     own = metadata["attributes"]["wsikit"]
     own["mpp"] = [times * side for side in own["mpp"]]
     if not cut_to_size:
-        own["pictures"] = [{k: v for k, v in one.items() if k != "scale"} for one in own["pictures"]]
+        for picture in own["pictures"]:
+            del picture["scale"]
     path.write_text(json.dumps(metadata))
 
 
