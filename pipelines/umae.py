@@ -47,11 +47,17 @@ from wsikit.stages.ingest.splits import LEAKY
 from wsikit.stages.progress import Progress
 from wsikit.stages.run_folder import RunFolder, write_table
 from wsikit.stages.training.patch_network import patch_reader, trained_network
-from wsikit.stages.training.pretrain import Pretraining, StoredPictures, build_umae, run_pretrain
+from wsikit.stages.training.pretrain import (
+    Pretraining,
+    StoredPictures,
+    build_umae,
+    run_pretrain,
+    specimen_of,
+)
 from wsikit.stages.training.train import run_train
 from wsikit.store.store import Store
 from wsikit.training.fits.device import resolve_device
-from wsikit.training.masked.items import validation_items
+from wsikit.training.masked.items import Picture, validation_items
 from wsikit.training.masked.sheets import attention_sheet, restoration_sheet
 from wsikit.training.metrics.metrics import auc
 from wsikit.training.patches.predict import predict_patches
@@ -215,7 +221,7 @@ def _pretrain(
         return
 
     def told(epoch: int, epochs: int, metrics: dict[str, float | None]) -> None:
-        progress.tick(f"{variant}: epoch {epoch} of {epochs}, loss {metrics['val_loss']:.4f}")
+        progress.advance(f"{variant}: epoch {epoch} of {epochs}, loss {metrics['val_loss']:.4f}")
 
     progress.start("pretrain", settings.epochs)
     run_pretrain(
@@ -412,13 +418,19 @@ def _write_losses(study: Study) -> None:
 
 
 def _draw(study: Study, seed: int, split: pd.DataFrame) -> None:
-    """Draw the first validation item as restored, and where encoders look in it."""
+    """Draw the validation item with most magnifications as restored, and where encoders look."""
     read = StoredPictures(study.store)
     pretraining = Pretraining(study.store, (), _of(split, "val"))
     specimens = pretraining.sides(study.recipe.pretrain.missing).val
     if not specimens:
         return
-    item = validation_items(specimens, seed)[0]
+    items = validation_items(specimens, seed)
+    item = max(items, key=lambda one: len(set(map(_magnification, one.pictures))))
+    shown = map(_magnification, item.pictures)
+    rows = [
+        f"{own}x" if own == wanted else f"{own}x\nfor {wanted}x"
+        for own, wanted in zip(shown, MAGNIFICATIONS, strict=True)
+    ]
     looking = {}
     for variant in study.variants:
         folder = study.place(variant, seed)
@@ -433,9 +445,14 @@ def _draw(study: Study, seed: int, split: pd.DataFrame) -> None:
             devices=study.devices,
         )  # fmt: skip
         name = f"restored-{folder.parent.name}.png"
-        _save(study.out / "pictures" / name, restoration_sheet(model, item, read))
+        _save(study.out / "pictures" / name, restoration_sheet(model, item, read, rows))
     if looking:
-        _save(study.out / "pictures" / "attention.png", attention_sheet(looking, item, read))
+        _save(study.out / "pictures" / "attention.png", attention_sheet(looking, item, read, rows))
+
+
+def _magnification(picture: Picture) -> int:
+    _, magnification = specimen_of(picture.slide_id) or ("", 0)
+    return magnification
 
 
 def _save(path: Path, sheet: np.ndarray) -> None:

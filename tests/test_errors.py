@@ -10,6 +10,7 @@ MANY = [f"Mass-Training_P_{n:05d}_LEFT_CC_1" for n in range(400)]
 def test_a_close_word_is_offered_and_of_a_few_all_are() -> None:
     assert nearest("abmli", ["abmil", "clam_sb"]) == "did you mean 'abmil'?"
     assert nearest("zzz", ["b", "a"]) == "use one of: a, b"
+    assert nearest("max", ["max_pooling", "softmax"]) == "did you mean 'max_pooling'?"
     assert nearest("Mass-Training_P_00399_LEFT_CC", MANY) == (
         "did you mean 'Mass-Training_P_00399_LEFT_CC_1'?"
     )

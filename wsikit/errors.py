@@ -78,11 +78,12 @@ def nearest(word: str, valid: Iterable[str]) -> str:
         valid: every word that would have been accepted.
 
     Returns:
-        ``did you mean 'x'?`` where one is close, else ``use one of: a, b, c``; of too many
-        to list, as the slides of a store, ``the nearest of 1696 are: a, b, c``.
+        ``did you mean 'x'?`` where one begins with it or is close, else ``use one of: a, b, c``; of
+        too many to list, as the slides of a store, ``the nearest of 1696 are: a, b, c``.
     """
     choices = sorted(valid)
-    close = get_close_matches(word, choices, n=1)
+    begun = [choice for choice in choices if choice.startswith(word)] if word else []
+    close = begun if len(begun) == 1 else get_close_matches(word, choices, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
     listed = ", ".join(choices)

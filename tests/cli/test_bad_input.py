@@ -191,6 +191,7 @@ def test_a_patient_on_two_sides_is_refused(wsikit: Wsikit, prepared: Path, tmp_p
         (("heatmap", "STORE", "--run", "NOWHERE"), "no patch scores yet"),
         (("heatmap", "STORE", "--run", "NOWHERE", "--format", "jpg"), "'jpg'"),
         (("evaluate", "NOWHERE"), "no run here"),
+        (("evaluate", "STORE"), "a store and no run"),
         (("status", "NOWHERE"), "neither a store"),
         (("inspect", "NOWHERE"), "NOWHERE"),
         (("run", "NOWHERE/c.yaml"), "cannot be read"),
@@ -305,6 +306,10 @@ def test_a_namesake_is_not_taken_for_the_runs_own_slide(
     assert wsikit("tile", cohort, "-o", store, *SMALL).code == 0
     assert wsikit("extract", store, "--weights", "random").code == 0
     assert wsikit("predict", store, "--run", trained, "-o", tmp_path / "out").code == 0
+    status = wsikit("status", tmp_path / "out")
+    assert status.code == 0
+    assert "slides with patch scores: " in status.out
+    assert "predictions and no run" in error_line(wsikit("evaluate", tmp_path / "out"))
     header, row = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
     found = dict(zip(header.split(","), row.split(","), strict=True))
     assert (found["label"], found["split"], found["fold"]) == ("", "", "")

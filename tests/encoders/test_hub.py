@@ -168,7 +168,7 @@ def test_a_hub_without_the_file() -> None:
 
 
 def test_a_backbone_nobody_trained() -> None:
-    with pytest.raises(WeightsError, match="has no ImageNet weights"):
+    with pytest.raises(WeightsError, match="not on the hub"):
         build_encoder("timm:darknet17", "imagenet")
 
 

@@ -67,7 +67,7 @@ def test_from_the_published_folder_to_the_tables(made: Path) -> None:
     for name, columns in (("restored-umae", 3), ("attention", 2)):
         with Image.open(made / "pictures" / f"{name}.png") as sheet:
             step = 180 // 56 * 56 + 56 + 4  # pictures of 56 px, enlarged beyond 180
-            assert sheet.size == (48 + columns * step, 2 * 24 + 4 * step)
+            assert sheet.size == (64 + columns * step, 2 * 24 + 4 * step)
 
 
 def test_no_patient_is_on_two_sides_of_any_magnification_or_of_the_pre_training(made: Path) -> None:

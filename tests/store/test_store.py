@@ -287,6 +287,18 @@ def test_another_recipe_is_refused_and_names_what_changed(tmp_path: Path) -> Non
     assert Store(tmp_path).tile_recipe == {"size": 256}
 
 
+def test_of_many_differences_a_few_are_named_and_of_another_kind_of_store_none(
+    tmp_path: Path,
+) -> None:
+    recipe = {f"key{n}": 0 for n in range(9)}
+    Store.create(tmp_path, recipe)
+    (tmp_path / "slides" / "s.zarr").mkdir()
+    with pytest.raises(StoreError, match="key3: 0 -> 1; and 5 more"):
+        Store.create(tmp_path, dict.fromkeys(recipe, 1))
+    with pytest.raises(StoreError, match=r"made by 'wsikit tile': name another store$"):
+        Store.create(tmp_path, {**recipe, "ingest": "breakhis"})
+
+
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").touch()
     with pytest.raises(StoreError, match="holds other things and no store"):

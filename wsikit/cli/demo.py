@@ -44,7 +44,7 @@ def demo(
     from wsikit.config import packaged_config
     from wsikit.stages.study.demo import run_demo, run_first_look
 
-    settings = resolve(packaged_config("demo"), sets)
+    settings = resolve(packaged_config("first_look" if slides else "demo"), sets)
     if slides:
         outcomes, pictures = run_first_look(
             slides, output, settings, make_progress(),

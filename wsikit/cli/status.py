@@ -10,7 +10,9 @@ import typer
 
 
 def status(
-    path: Annotated[Path, typer.Argument(metavar="STORE|RUN", help="Either folder.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="STORE|RUN", help="A store, a run, or predictions.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Say what is done, empty or failed, and why.
@@ -28,6 +30,8 @@ def status(
         print(json.dumps(state, indent=1))
     elif state["kind"] == "store":
         _print_store(state)
+    elif state["kind"] == "predictions":
+        _print_predictions(state)
     else:
         _print_run(state)
 
@@ -43,8 +47,17 @@ def _print_store(state: dict[str, Any]) -> None:
             for stage, entry in stages.items()
             if stage != "patches" and entry["state"] == "failed"
         ]
-        count = "damaged" if stages["patches"] is None else f"{stages['patches']} patches"
+        found = stages["patches"]
+        count = "damaged" if found is None else _counted(found, "patch", "es")
         print(f"  {slide_id}: {'; '.join([count, *failures])}")
+
+
+def _print_predictions(state: dict[str, Any]) -> None:
+    print(f"predictions {state['path']}: {_counted(state['slides'], 'slide', 's')}")
+    print(f"  flagged as unlike those of training: {state['flagged']}")
+    print(f"  slides with patch scores: {state['patch_tables']}")
+    for slide_id, reason in state["failed"].items():
+        print(f"  {slide_id}: failed: {reason}")
 
 
 def _print_run(state: dict[str, Any]) -> None:
@@ -58,3 +71,7 @@ def _print_run(state: dict[str, Any]) -> None:
     print(f"  report: {'yes' if state['report'] else 'not yet (wsikit evaluate)'}")
     for slide_id, reason in state["left_out"].items():
         print(f"  left out: {slide_id}: {reason}")
+
+
+def _counted(count: int, thing: str, plural: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else plural}"

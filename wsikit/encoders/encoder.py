@@ -83,7 +83,7 @@ def _from_file(name: str, weights: str) -> Encoder:
 def _published_backbone(spec: EncoderSpec) -> nn.Module:
     if not spec.hub:
         raise WeightsError(
-            f"{spec.name}: timm has no ImageNet weights for '{spec.timm_name}'",
+            f"{spec.name}: timm's weights of '{spec.timm_name}' are not on the hub",
             "use --weights FILE.safetensors or --weights random",
         )
     path = hub_file(spec.name, spec.hub, spec.hub_files, spec.gated)

@@ -53,7 +53,7 @@ def draw_clusters(
     sheet.picture(1, painted, "tissue with groups of similar patches")
     sheet.scale_bar()
     sheet.caption(
-        f"{count_words(len(clusters), 'patch')}; uncoloured: background, not looked at. "
+        f"{count_words(len(clusters), 'patch')}; uncoloured: not kept. "
         "Groups are found by similarity alone and say nothing of disease."
     )
     _legend(sheet, clusters, names)

@@ -146,12 +146,18 @@ class RunFolder:
             content["classes"] = tuple(content["classes"])
             return RunFacts(**content)
         except FileNotFoundError:
-            raise StoreError(
-                f"{self.path}: no run here (provenance.json is missing)",
-                "make one with wsikit train",
-            ) from None
+            raise self._no_run() from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{path}: not the description of a run", "train again") from error
+
+    def _no_run(self) -> StoreError:
+        if (self.path / "wsikit.json").exists():
+            return StoreError(f"{self.path}: a store and no run", "name the run")
+        if self.predictions_csv.exists():
+            return StoreError(f"{self.path}: predictions and no run", "name the run that made them")
+        return StoreError(
+            f"{self.path}: no run here (provenance.json is missing)", "make one with wsikit train"
+        )
 
     def config(self) -> Config:
         """Read the run's resolved configuration."""

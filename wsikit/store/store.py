@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ SCHEMA = 1
 KIND = "wsi"
 META = "wsikit.json"
 FOLDERS = ("slides", "status", ".staging")
+NAMED = 4
+"""Differences of two recipes that an error names."""
+
 _SLIDE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -69,10 +72,7 @@ class Store:
                 store = cls(path)
                 changed = differences(store.tile_recipe, tile_recipe)
                 if changed and not overwrite and store.slide_ids():
-                    raise StoreError(
-                        f"{path}: the store was made by another recipe ({'; '.join(changed)})",
-                        "use the same settings, another store, or --overwrite",
-                    )
+                    raise _other_recipe(path, store.tile_recipe, tile_recipe, changed)
                 if changed:
                     write_json(path / "wsikit.json", meta)
             else:
@@ -172,6 +172,19 @@ def _is_bare(path: Path) -> bool:
         (entry.name in FOLDERS and entry.is_dir() and not any(entry.iterdir()))
         or entry.name.startswith(f".{META}.")
         for entry in path.iterdir()
+    )
+
+
+def _other_recipe(path: Path, old: Recipe, new: Recipe, changed: Sequence[str]) -> StoreError:
+    """Return the error of a store that was made otherwise than is asked for now."""
+    if old.get("ingest") != new.get("ingest"):
+        made = f"'wsikit ingest {old['ingest']}'" if "ingest" in old else "'wsikit tile'"
+        return StoreError(f"{path}: the store was made by {made}", "name another store")
+    said = "; ".join(changed[:NAMED])
+    rest = f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    return StoreError(
+        f"{path}: the store was made by another recipe ({said}{rest})",
+        "use the same settings, another store, or --overwrite",
     )
 
 

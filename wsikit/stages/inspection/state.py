@@ -13,14 +13,15 @@ from wsikit.store.store import Store
 
 
 def state_of(path: Path) -> dict[str, Any]:
-    """Describe a store or a run.
+    """Describe a store, a run, or predictions that lie by themselves.
 
     Args:
         path: either folder.
 
     Returns:
-        For a store: kind, path, tile recipe, counts by stage, and each slide's stages. For a run:
-        kind, path, method, classes, folds, and which parts are finished.
+        For predictions: kind, path, counts of slides, of flagged ones and of patch tables, and why
+        slides failed. For a store: kind, path, tile recipe, counts by stage, and each slide's
+        stages. For a run: kind, path, method, classes, folds, and which parts are finished.
 
     Raises:
         StoreError: it is neither.
@@ -30,6 +31,8 @@ def state_of(path: Path) -> dict[str, Any]:
     run = RunFolder(path)
     if run.begun:
         return _run_state(run)
+    if run.predictions_csv.exists():
+        return _predictions_state(run)
     raise StoreError(
         f"{path}: neither a store (no wsikit.json) nor a run (no provenance.json)", "check the path"
     )
@@ -89,4 +92,16 @@ def _run_state(run: RunFolder) -> dict[str, Any]:
         "heatmaps": len(list(run.heatmaps.glob("*.png"))),
         "report": run.report_html.exists(),
         "left_out": dict(facts.dropped),
+    }
+
+
+def _predictions_state(run: RunFolder) -> dict[str, Any]:
+    table = run.predictions()
+    return {
+        "kind": "predictions",
+        "path": str(run.path),
+        "slides": len(table),
+        "flagged": int(table["flags"].ne("").sum()) if "flags" in table else 0,
+        "patch_tables": len(list(run.patches.glob("*.parquet"))),
+        "failed": run.failures(),
     }

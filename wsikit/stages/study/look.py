@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from wsikit.heatmap.clusters import draw_clusters
-from wsikit.heatmap.overlay import draw_overlay
+from wsikit.heatmap.overlay import Words, draw_overlay
 from wsikit.heatmap.scores import PatchScores
 from wsikit.stages.progress import Progress, Silent
 from wsikit.store.store import Store
@@ -20,6 +20,8 @@ from wsikit.types import Size
 
 CLUSTERS = 5
 COMPONENTS = 32
+
+SHARES = Words("tissue", "the patches that were kept", "this slide", "uncoloured: not kept")
 
 
 def run_look(
@@ -75,7 +77,9 @@ def _draw(slide: StoredSlide, clusters: NDArray[np.int64], out: Path) -> list[Pa
     index, thumbnail, scale = slide.patches, slide.thumbnail(), slide.thumbnail_scale
     foreground, groups = (out / f"{slide.slide_id}_{n}.png" for n in ("foreground", "clusters"))
     share = PatchScores(index.xy_l0, side, index.foreground, "share of tissue", "probability")
-    draw_overlay(thumbnail, scale, share, slide.mpp_l0, slide.slide_id, foreground)
+    draw_overlay(
+        thumbnail, scale, share, slide.mpp_l0, slide.slide_id, foreground, words=SHARES
+    )
     draw_clusters(
         thumbnail, scale, index.xy_l0, side, clusters, slide.mpp_l0, slide.slide_id, groups
     )

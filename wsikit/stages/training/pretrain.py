@@ -79,6 +79,12 @@ class Pretraining:
         return MaskedSides(train, val, StoredPictures(self.store))
 
 
+def specimen_of(slide_id: str) -> tuple[str, int] | None:
+    """Return the specimen and the magnification that a BreakHis slide's id names, if it does."""
+    match = _SLIDE_ID.fullmatch(slide_id)
+    return (match["specimen"], int(match["magnification"])) if match else None
+
+
 def specimens_of(store: Store, slide_ids: Iterable[str], missing: Missing) -> tuple[Specimen, ...]:
     """Group slides that `wsikit ingest breakhis` made by their specimen.
 
@@ -89,9 +95,10 @@ def specimens_of(store: Store, slide_ids: Iterable[str], missing: Missing) -> tu
     """
     found: dict[str, dict[int, list[Picture]]] = defaultdict(lambda: defaultdict(list))
     for slide_id in sorted(slide_ids):
-        match = _SLIDE_ID.fullmatch(slide_id)
-        if match:
-            own = found[match["specimen"]][int(match["magnification"])]
+        named = specimen_of(slide_id)
+        if named is not None:
+            name, magnification = named
+            own = found[name][magnification]
             own += [Picture(slide_id, n) for n in range(store.slide(slide_id).patch_count)]
     made = (make_specimen(name, pictures, missing) for name, pictures in sorted(found.items()))
     return tuple(one for one in made if one is not None)

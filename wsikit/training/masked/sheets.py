@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 from wsikit.encoders.network import Encoder
 from wsikit.encoders.spec import EncoderSpec
 from wsikit.encoders.umae.attention import global_attention
-from wsikit.encoders.umae.cross_attention import MAGNIFICATIONS
 from wsikit.encoders.umae.embed import to_picture
 from wsikit.encoders.umae.masks import Masks
 from wsikit.encoders.umae.model import UMAE
@@ -31,12 +30,14 @@ OPACITY = 0.6
 PANEL_PX = 180
 """Side of a picture at least; smaller ones are enlarged by whole factors, pixels kept."""
 
-HEAD_PX, LEFT_PX, FONT_PX = 24, 48, 14
+HEAD_PX, LEFT_PX, FONT_PX = 24, 64, 14
 """Room for the headings of columns and rows, and the height of their letters."""
 
 
 @torch.inference_mode()
-def restoration_sheet(model: UMAE, item: Item, read: ReadPicture) -> UInt8Image:
+def restoration_sheet(
+    model: UMAE, item: Item, read: ReadPicture, rows: Sequence[str]
+) -> UInt8Image:
     """Draw an item: a row a magnification; as it is, what the encoder saw of it, as restored.
 
     Noise is drawn as it was shown; hidden patches are grey. All patches are the decoder's, also
@@ -46,6 +47,7 @@ def restoration_sheet(model: UMAE, item: Item, read: ReadPicture) -> UInt8Image:
         model: on the CPU, in evaluation mode.
         item: four pictures.
         read: reads a picture.
+        rows: what each of the four is; short.
 
     Returns:
         (H, W, 3) uint8 with headings.
@@ -61,17 +63,20 @@ def restoration_sheet(model: UMAE, item: Item, read: ReadPicture) -> UInt8Image:
         "seen of it": seen,
         "restored": _coloured(restored, model.spec),
     }
-    return _sheet(columns, "Grey: hidden. Specks: noise in place of a patch that was kept.")
+    return _sheet(columns, rows, "Grey: hidden. Specks: noise in place of a patch that was kept.")
 
 
 @torch.inference_mode()
-def attention_sheet(encoders: Mapping[str, Encoder], item: Item, read: ReadPicture) -> UInt8Image:
+def attention_sheet(
+    encoders: Mapping[str, Encoder], item: Item, read: ReadPicture, rows: Sequence[str]
+) -> UInt8Image:
     """Draw where the global token of encoders looks: a row a magnification, the pictures first.
 
     Args:
         encoders: heading -> encoder on the CPU, for pictures of one side; a column each.
         item: four pictures.
         read: reads a picture.
+        rows: what each of the four is; short.
 
     Returns:
         (H, W, 3) uint8 with headings; in each map the brightest patch is most looked at.
@@ -89,7 +94,9 @@ def attention_sheet(encoders: Mapping[str, Encoder], item: Item, read: ReadPictu
         large = np.kron(shares.numpy(), np.ones((patch_px, patch_px)))
         colours = matplotlib.colormaps["viridis"](large)[..., :3]
         columns[heading] = OPACITY * colours + (1 - OPACITY) * plain
-    return _sheet(columns, "Yellow: most looked at, each map by its own largest; blue: least.")
+    return _sheet(
+        columns, rows, "Yellow: most looked at, each map by its own largest; blue: least."
+    )
 
 
 def _as_seen(patches: Tensor, masks: Masks) -> Tensor:
@@ -113,7 +120,9 @@ def _coloured(pictures: Tensor, spec: EncoderSpec) -> NDArray[np.float64]:
     return colours.clip(0, 1)
 
 
-def _sheet(columns: Mapping[str, NDArray[np.float64]], foot: str) -> UInt8Image:
+def _sheet(
+    columns: Mapping[str, NDArray[np.float64]], rows: Sequence[str], foot: str
+) -> UInt8Image:
     """Lay columns of (M, S, S, 3) side by side under their headings, a row a magnification."""
     panels = [_enlarged(column) for column in columns.values()]
     step = panels[0].shape[1] + GAP
@@ -125,9 +134,9 @@ def _sheet(columns: Mapping[str, NDArray[np.float64]], foot: str) -> UInt8Image:
         draw.text((left, 4), heading, fill="black", font=font)
         for row, picture in enumerate(panel):
             sheet.paste(Image.fromarray(picture), (left, HEAD_PX + row * step))
-    for row, magnification in enumerate(MAGNIFICATIONS):
+    for row, words in enumerate(rows):
         place = (4, HEAD_PX + row * step + step // 2 - FONT_PX)
-        draw.text(place, f"{magnification}x", fill="black", font=font)
+        draw.text(place, words, fill="black", font=font)
     draw.text((4, size[1] - HEAD_PX + 2), foot, fill="black", font=font)
     return np.asarray(sheet)
 
