@@ -77,9 +77,7 @@ def _draw(slide: StoredSlide, clusters: NDArray[np.int64], out: Path) -> list[Pa
     index, thumbnail, scale = slide.patches, slide.thumbnail(), slide.thumbnail_scale
     foreground, groups = (out / f"{slide.slide_id}_{n}.png" for n in ("foreground", "clusters"))
     share = PatchScores(index.xy_l0, side, index.foreground, "share of tissue", "probability")
-    draw_overlay(
-        thumbnail, scale, share, slide.mpp_l0, slide.slide_id, foreground, words=SHARES
-    )
+    draw_overlay(thumbnail, scale, share, slide.mpp_l0, slide.slide_id, foreground, words=SHARES)
     draw_clusters(
         thumbnail, scale, index.xy_l0, side, clusters, slide.mpp_l0, slide.slide_id, groups
     )
