@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from wsikit.heatmap.grad_cam_sheet import LONGER_PX, GradCamPicture, draw_grad_cam
-from wsikit.heatmap.sheet import fit_panel, panel_box
+from wsikit.heatmap.sheet import LEGEND, fit_panel, panel_box
 from wsikit.types import Mpp
 
 GREY = np.full((40, 60, 3), 90, np.uint8)
@@ -43,6 +43,9 @@ def test_colours_stand_where_the_map_is_high(tmp_path: Path) -> None:
     half, px = coloured.shape[1] // 2, coloured.shape[1] / 60
     assert changed[:, half + round(px) :].all()
     assert not changed[:, : half - round(px)].any()
+    # The bar shows colours as they look over the picture: its top is the highest place's colour.
+    right = np.asarray(Image.open(tmp_path / "cam.png").convert("RGB"))[:, -LEGEND:].astype(int)
+    assert (np.abs(right - coloured[10, -10]).max(axis=2) <= 4).any()
 
 
 def test_a_box_is_drawn_on_both_pictures_where_it_lies(tmp_path: Path) -> None:

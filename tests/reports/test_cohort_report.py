@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,30 @@ def test_the_page_holds_every_slide_and_no_foreign_markup(tmp_path: Path) -> Non
     assert "5 slides: 3 predicted, 1 flagged, 1 failed, 1 without tissue." in html
     assert "0.40 to 0.80" in html
     assert not re.search(r"(src|href)=\"(https?:)?//", html)
+
+
+def test_what_is_predicted_stands_above_what_is_not(tmp_path: Path) -> None:
+    report = made(tmp_path)
+    html = render_cohort(replace(report, rows=[CohortRow("s0", "open"), *report.rows]), tmp_path)
+    rows = html.partition("<tbody>")[2]
+    names = re.findall(r'class="name"><bdi>(.*?)</bdi></th>', rows)
+    assert (names[0], names[-1]) == ("s3", "s0")
+    assert "last those not predicted" in html
+    assert "last those not predicted" not in render_cohort(report, tmp_path)
+
+
+def test_a_column_that_is_empty_throughout_is_left_out(tmp_path: Path) -> None:
+    report = made(tmp_path)
+    heads = Page(render_cohort(report, tmp_path)).text
+    assert "label predicted" in heads.partition("heatmap ")[2]
+    assert " patient " not in heads
+    rows = [replace(row, label="", split="", patient_id="p") for row in report.rows]
+    page = Page(render_cohort(replace(report, rows=rows), tmp_path))
+    words = [data for tag, data in page.texts if tag == "button"]
+    assert words[:3] == ["slide", "patient", "predicted"]
+    assert not {"label", "split"} & set(words)
+    cells = [tag for tag, _ in page.tags]
+    assert cells.count("th") - len(rows) == (cells.count("td") + len(rows)) / len(rows)
 
 
 def test_a_slide_that_was_learnt_from_is_not_called_right_or_wrong(tmp_path: Path) -> None:

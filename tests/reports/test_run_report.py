@@ -26,22 +26,30 @@ from wsikit.reports.sections import (
 from wsikit.reports.text import Estimate
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
+ALLOWED_BREAK = "wbr"
 SHAPES = {"line", "rect", "polyline", "circle"}
 
 
 class Page(HTMLParser):
-    """Read a page strictly: every tag is closed in its order, every text and attribute kept."""
+    """Read a page strictly: every tag is closed in its order, every text and attribute kept.
+
+    Text on both sides of a place where a line may break is one.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[tuple[str, str]] = []
+        self.goes_on = False
         self.feed(html)
         self.close()
         assert self.open == []
 
     def handle_starttag(self, tag, attrs):
+        self.goes_on = tag == ALLOWED_BREAK
+        if self.goes_on:
+            return
         self.tags.append((tag, dict(attrs)))
         if tag not in VOID:
             self.open.append(tag)
@@ -54,6 +62,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
+        if self.goes_on:
+            data = self.texts.pop()[1] + data
+        self.goes_on = False
         self.texts.append((self.open[-1] if self.open else "", data))
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -191,6 +202,14 @@ def everything_named(name: str, heat: Path) -> RunReport:
     )
 
 
+def test_names_may_break_between_their_words(tmp_path: Path):
+    name = "a_b--c.<i>d"
+    written(tmp_path, report(slide(name, "tumour", 0.9, patient_id="p-1.")))
+    html = (tmp_path / "report.html").read_text("utf-8")
+    assert "<bdi>a_<wbr>b--<wbr>c.<wbr>&lt;i&gt;d</bdi></th>" in html
+    assert "<bdi>p-<wbr>1.</bdi></td>" in html
+
+
 def test_control_characters_and_broken_unicode_are_replaced(tmp_path: Path):
     page = written(tmp_path, report(slide("a\x00b\x1b[2Jc\udcff", "tumour", 0.9)))
     assert "a�b�[2Jc�" in page.text
@@ -250,6 +269,15 @@ def test_a_number_that_could_not_be_computed_says_why(tmp_path: Path, value: flo
     assert "n/a (not measured)" in page.text
     assert "no prediction" in page.text
     assert not re.search(r"\b(nan|None)\b", page.text)
+
+
+def test_an_interval_without_width_is_not_shown_as_one(tmp_path: Path):
+    same = {"specificity": Estimate(1.0, 1.0, 1.0)}
+    both = comparison(rows=[ComparisonRow("F1", *[Estimate(0.0, 0.0, 0.0)] * 3)], roc=())
+    page = written(tmp_path, report(pooled=same, per_fold={"1": same}, roc=(), comparison=both))
+    assert "specificity 1.00 (all resamples alike)" in page.text.replace("  ", " ")
+    assert page.text.count("all resamples alike") == 5
+    assert "95 % CI" not in page.text
 
 
 def test_a_run_without_labels_or_slides(tmp_path: Path):

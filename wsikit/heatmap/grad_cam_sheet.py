@@ -65,15 +65,16 @@ def draw_grad_cam(shown: GradCamPicture, path: Path, *, alpha: float = 0.45) -> 
     where = "" if shown.cam.any() else ": nowhere"
     headings = (shown.said, f"Grad-CAM, {shown.meaning}{where}")
     room = max(panel.size.width, MIN_SLOT) / CHARACTER_PX
-    for index, image in enumerate((panel.image, _blended(panel, shown.cam, alpha))):
+    shares = _shares(panel, shown.cam)
+    for index, image in enumerate((panel.image, _coloured(panel.image, shares, alpha))):
         axes = sheet.picture(index, image, shorten(clean(headings[index]), room))
         _draw_boxes(axes, panel, shown.boxes or ())
     if shown.mpp is not None:
         sheet.scale_bar()
     sheet.caption(_box_words(shown.boxes))
-    table = np.rint(colormaps[COLOURS](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.uint8)
     labels = [f"{tick:.1f}" for tick in np.linspace(0, 1, 6).tolist()]
-    sheet.colour_bar(table, labels, "share of the picture's largest")
+    gradient = _gradient(panel.image, shares, alpha)
+    sheet.colour_bar(gradient, labels, "share of the picture's largest")
     sheet.save(path)
 
 
@@ -92,11 +93,23 @@ def _box_words(boxes: Sequence[Sequence[float]] | None) -> str:
     return f"box: {count_words(len(boxes), 'known lesion')}" if boxes else "no known lesion"
 
 
-def _blended(panel: Panel, cam: FloatArray, alpha: float) -> UInt8Image:
-    """Lay the map over a panel, the less opaque the lower it is."""
+def _shares(panel: Panel, cam: FloatArray) -> FloatArray:
+    """Return the map, (h, w) float32 from 0 to 1, in the pixels of a panel."""
     resized = Image.fromarray(cam).resize(panel.size, Image.Resampling.BILINEAR)
-    shares = np.clip(np.asarray(resized), 0, 1)
-    colours = colormaps[COLOURS](shares)[..., :3] * 255  # (h, w, 3)
+    return np.clip(np.asarray(resized, np.float32), 0, 1)
+
+
+def _coloured(under: UInt8Image, shares: FloatArray, alpha: float) -> UInt8Image:
+    """Lay the colours of shares (...) over pixels (..., 3), the less opaque the lower they are."""
+    colours = colormaps[COLOURS](shares)[..., :3] * 255
     weight = (alpha * np.sqrt(shares))[..., None]
-    mixed: UInt8Image = np.rint(panel.image * (1 - weight) + colours * weight).astype(np.uint8)
+    mixed: UInt8Image = np.rint(under * (1 - weight) + colours * weight).astype(np.uint8)
     return mixed
+
+
+def _gradient(image: UInt8Image, shares: FloatArray, alpha: float) -> UInt8Image:
+    """Return the colours from low to high as they look over what the map lies on, (256, 3)."""
+    weights = shares.ravel() if shares.any() else np.ones(shares.size)
+    tissue = np.average(image.reshape(-1, 3), axis=0, weights=weights)
+    under = np.broadcast_to(np.rint(tissue).astype(np.uint8), (256, 3))
+    return _coloured(under, np.linspace(0, 1, 256, dtype=np.float32), alpha)

@@ -20,12 +20,16 @@ from markupsafe import Markup
 
 from wsikit.atomic import whole_file
 from wsikit.reports.pictures import INLINE_BYTES, relative_link
-from wsikit.reports.text import Estimate, clean, number, share
+from wsikit.reports.text import Estimate, breakable, clean, number, share
 
 __all__ = ["CohortReport", "CohortRow", "render_cohort", "write_cohort_page"]
 
 State = Literal["done", "empty", "failed", "open"]
 """It has a prediction, no tissue was found in it, a stage failed on it, or it waits for one."""
+
+
+SOME_COLUMNS = ("patient_id", "label", "split")
+"""What is not known of slides new to a run; a column that would be empty is left out."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def render_cohort(report: CohortReport, folder: Path, inline_bytes: int = INLINE
         lstrip_blocks=True,
         finalize=clean,
     )
-    environment.filters.update(number=number, share=share)
+    environment.filters.update(number=number, share=share, breakable=breakable)
     pictures = sum(row.thumbnail is not None for row in report.rows)
     return environment.get_template("page").render(
         report=report,
@@ -150,6 +154,7 @@ def render_cohort(report: CohortReport, folder: Path, inline_bytes: int = INLINE
         counts=Counter(row.state for row in report.rows),
         flagged=sum(bool(row.flags) for row in report.rows),
         ranges=any(row.models for row in report.rows),
+        columns={name for row in report.rows for name in SOME_COLUMNS if getattr(row, name)},
         left_out=pictures - sum(entry.picture is not None for entry in entries),
     )
 
@@ -159,7 +164,7 @@ def _resource(name: str) -> str:
 
 
 def _entries(report: CohortReport, folder: Path, inline_bytes: int) -> list[_Entry]:
-    """Return the table's lines: what needs attention first, then the highest probability."""
+    """Return the table's lines: what needs attention, then what is predicted, then the rest."""
     rows = sorted(report.rows, key=_attention)
     entries, room = [], inline_bytes
     for row in rows:
@@ -174,5 +179,5 @@ def _entries(report: CohortReport, folder: Path, inline_bytes: int) -> list[_Ent
 
 
 def _attention(row: CohortRow) -> tuple[int, float, str]:
-    order = {"failed": 0, "empty": 1, "open": 2, "done": 3}
+    order = {"failed": 0, "empty": 1, "done": 2, "open": 3}
     return order[row.state], -(row.probability or 0.0), row.slide_id

@@ -24,7 +24,7 @@ from wsikit.reports.calibration import CalibrationBin
 from wsikit.reports.pictures import INLINE_BYTES, Picture, inline_pictures, relative_link
 from wsikit.reports.plot import Curve, Plot, calibration_plot, froc_plot, roc_plot
 from wsikit.reports.sections import ComparisonSection, RocCurve, TruthSection
-from wsikit.reports.text import Estimate, clean, interval, number, share, signed
+from wsikit.reports.text import Estimate, breakable, clean, interval, number, share, signed
 
 __all__ = ["RocCurve", "RunReport", "SlideRow", "render", "write_report"]
 
@@ -165,7 +165,9 @@ def render(report: RunReport, folder: Path, inline_bytes: int = INLINE_BYTES) ->
         lstrip_blocks=True,
         finalize=clean,
     )
-    environment.filters.update(number=number, share=share, signed=signed, interval=interval)
+    environment.filters.update(
+        number=number, share=share, signed=signed, interval=interval, breakable=breakable
+    )
     return environment.get_template("page").render(
         report=report,
         script=Markup(script),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from typing import NamedTuple
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+ALIKE = "all resamples alike"
+"""Stands in place of an interval without width, which would claim what a few slides cannot show."""
 
 
 class Estimate(NamedTuple):
@@ -32,6 +36,8 @@ def number(estimate: Estimate) -> str:
         return f"n/a ({why or 'not enough slides to compute it'})"
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return f"{value:.2f} (no interval)"
+    if low == high:
+        return f"{value:.2f} ({ALIKE})"
     return f"{value:.2f} (95 % CI {low:.2f}\N{EN DASH}{high:.2f})"
 
 
@@ -42,6 +48,8 @@ def signed(estimate: Estimate) -> str:
         return f"n/a ({why or 'not enough slides to compute it'})"
     if low is None or high is None:
         return f"{_with_sign(value)} (no interval)"
+    if low == high:
+        return f"{_with_sign(value)} ({ALIKE})"
     return f"{_with_sign(value)} (95 % CI {_with_sign(low)} to {_with_sign(high)})"
 
 
@@ -50,6 +58,8 @@ def interval(estimate: Estimate) -> str:
     _, low, high, _ = estimate
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
+    if low == high:
+        return ALIKE
     return f"{low:.2f}\N{EN DASH}{high:.2f}"
 
 
@@ -73,3 +83,8 @@ def clean(value: object) -> object:
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cs") else c for c in value
     )
+
+
+def breakable(name: str | None) -> Markup:
+    """Escape a name and let lines break after its `_`, `-` and `.`, and not inside its words."""
+    return Markup(re.sub(r"([_.-]+)(?!$|[_.-])", r"\1<wbr>", str(escape(clean(name)))))

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.heatmap.viewer.chromium import Watched, chromium, pixels, watched
 from tests.heatmap.viewer.made_subject import MPP, SIDE, SIZE, SQUARE, TUMOUR, grid_scores, subject
 from wsikit.heatmap.colours import heat_lut
+from wsikit.heatmap.scores import PatchScores
 from wsikit.heatmap.viewer.layers import Layer
 from wsikit.heatmap.viewer.write import write_folder, write_single_file
 from wsikit.types import Size
@@ -150,6 +151,34 @@ def test_the_scale_bar_is_true(seen: Watched, folder: Path):
     um = float(bar.get_attribute("data-um") or "nan")
     assert (np.ptp(cols) + 1) * um / px == pytest.approx(SQUARE.width * MPP.x, abs=1.6 * um / px)
     expect(page.locator("#scale-words")).to_have_text(f"{um:g} µm")
+
+
+def test_a_patch_that_reaches_beyond_the_slide_colours_nothing_there(
+    seen: Watched, tmp_path: Path
+) -> None:
+    """The overview at the corner is not see-through either, seconds after it came."""
+    corners = np.array([(x, y) for y in (0, 800, 1600) for x in (0, 800, 1600, 2400)], np.int32)
+    values = np.linspace(0.1, 0.9, len(corners), dtype=np.float32)
+    scores = PatchScores(corners, Size(800, 800), values, "p", "probability")
+    write_folder(tmp_path / "ph", subject(layers=[Layer("a", scores)], truth=None))
+    show(seen.page, index(tmp_path / "ph"), "#opacity=100")
+    coloured = stage(seen.page)
+    seen.page.locator("#show").uncheck()
+    settle(seen.page)
+    bare = stage(seen.page)
+    outside = (bare == bare[0, 0]).all(axis=2)
+    assert outside.any()
+    assert (coloured[outside] == bare[0, 0]).all()
+    assert (coloured[~outside] != bare[~outside]).any(axis=1).mean() > 0.98
+    seen.page.wait_for_timeout(2500)
+    assert set(seen.page.locator(".navigator").evaluate(OPACITIES)) == {"1"}
+
+
+OPACITIES = """part => {
+  const seen = [];
+  for (let at = part; at; at = at.parentElement) seen.push(getComputedStyle(at).opacity);
+  return seen;
+}"""
 
 
 def test_opacity_threshold_and_map_change_what_is_seen(seen: Watched, folder: Path):

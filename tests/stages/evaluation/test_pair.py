@@ -45,6 +45,15 @@ def test_differences_and_the_test_of_areas(tmp_path: Path) -> None:
     assert "ROC of both" in page
 
 
+def test_runs_of_equal_names_are_told_apart_by_the_folders_they_lie_in(tmp_path: Path) -> None:
+    slides = two_classes(patients=12)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    first, second, third = (make_run(tmp_path / n, slides) for n in ("a/run", "b/run", "other"))
+    assert run_evaluate(first.path, second.path).comparison.names == ("a/run", "b/run")
+    assert run_evaluate(first.path, third.path).comparison.names == ("run", "other")
+
+
 def test_the_comparison_goes_with_the_call_that_made_it(tmp_path: Path) -> None:
     first = make_run(tmp_path / "one", two_classes())
     second = make_run(tmp_path / "two", blurred(two_classes()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from tests.stages.heatmaps.conftest import Drawn
 from wsikit.atomic import locked
 from wsikit.config import HeatmapConfig, load_config
 from wsikit.errors import ConfigError, StoreError, UsageError
+from wsikit.heatmap.colours import heat_lut
 from wsikit.stages.cohort import source_slides
+from wsikit.stages.evaluation.slides import run_title
 from wsikit.stages.heatmaps.file_names import holder
 from wsikit.stages.heatmaps.grad_cam import GradCam
 from wsikit.stages.heatmaps.heatmap import run_heatmap
@@ -267,5 +270,14 @@ def test_the_cohort_page_links_every_file(drawn: Drawn) -> None:
     page = (drawn.run / "heatmaps" / "cohort.html").read_text()
     files = {str(path.name) for path in (drawn.run / "heatmaps").glob("s001*.*")}
     assert len(files) == 6
+    assert f"<bdi>{run_title(drawn.run)}: all slides</bdi>" in page
+    assert run_title(drawn.run) == f"{drawn.run.parent.name} / run"
+    # The page's scale shows colours as they look over tissue, which is neither white nor black.
+    (scale,) = re.findall(r"linear-gradient\(to right, (.*?)\)", page)
+    table, small = heat_lut().astype(int), max(config.alpha, 0.6)
+    ends = [np.frombuffer(bytes.fromhex(end[1:]), np.uint8) for end in scale.split(", ")]
+    under = [(ends[i] - table[i] * small) / (1 - small) for i in (0, -1)]
+    np.testing.assert_allclose(under[0], under[1], atol=2)
+    assert 60 < under[0].mean() < 235
     for file in {*files, "s001/index.html"}:
         assert f'href="{file}"' in page

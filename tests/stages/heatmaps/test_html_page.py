@@ -122,6 +122,9 @@ def test_a_click_finds_the_tumour(
         assert abs(int(best[0]) - x) <= side[0]
         assert abs(int(best[1]) - y) <= side[1]
         assert seen.page.locator("#run option").all_text_contents() == ["one", "two"]
+        # The slide is small: at html_mpp its picture would have fewer than 2,000 px.
+        finest = "0.9" if own_file else "1"
+        assert f"The picture holds {finest} \N{MICRO SIGN}m per pixel" in seen.page.content()
         assert seen.page.locator("#patch-picture").evaluate("p => [p.width, p.height]") == [64, 64]
 
 

@@ -159,6 +159,13 @@ def test_a_slide_is_shown_to_the_network_that_held_it_out(trained: Made) -> None
             )
             assert shown.title == f"{slide.slide_id}, picture {number}"
             assert shown.mpp == slide.mpp
+    # Over both folds every slide is held out once; the first alone knows each part of the split.
+    drawn._splits = splits[splits["fold"] == 0]
+    words = {"train": "trained on", "val": "used to choose the epoch", "test": "held out"}
+    for split, said in words.items():
+        rows = drawn._splits[drawn._splits["split"] == split]
+        slide = store.slide(rows[rows["slide_id"].isin(ids_of(trained))].iloc[0]["slide_id"])
+        assert next(drawn.pictures(slide)).said.endswith(f", {said}")
 
 
 def test_a_damaged_picture_fails_its_slide_and_the_rest_goes_on(made: Made) -> None:
@@ -182,6 +189,16 @@ def test_scores_elsewhere_need_the_run_that_made_them(made: Made) -> None:
         run_heatmap(made.store, out, None, GRAD_CAM, scorer=CPU)
     outcome = run_heatmap(made.store, out, None, GRAD_CAM, scorer=Scorer(made.run, None, "cpu"))
     assert outcome.done == ids
+    with pytest.raises(StoreError, match="nosuch: there is no such folder"):
+        run_heatmap(made.store, out, None, GRAD_CAM, scorer=Scorer(Path("nosuch")), overwrite=True)
+
+
+def test_a_store_of_other_pictures_is_not_called_one_of_slides(made: Made) -> None:
+    for slide in (made.store / "slides").iterdir():
+        slide.rename(slide.with_name(f"other-{slide.name}"))
+    outcome = run_heatmap(made.store, made.run, None, BOTH, scorer=CPU)
+    assert set(outcome.failed) == set(ids_of(made))
+    assert not outcome.done
 
 
 def test_a_transformer_has_no_map_to_draw() -> None:

@@ -80,7 +80,7 @@
   holdStrip();
   const viewer = OpenSeadragon({
     element: byId("slide"), drawer: "canvas", prefixUrl: "", showNavigationControl: false,
-    showNavigator: true, navigatorPosition: "TOP_RIGHT", navigatorSizeRatio: 0.16,
+    showNavigator: true, navigatorPosition: "TOP_RIGHT", navigatorSizeRatio: 0.16, navigatorAutoFade: false,
     navigatorBackground: "#ffffff", navigatorOpacity: 1, navigatorBorderColor: "#57606a",
     navigatorDisplayRegionColor: "#0b5cad",
     keyboardNavEnabled: false, animationTime: still ? 0 : 0.4, maxZoomPixelRatio: 8,
@@ -167,8 +167,15 @@
     if (right <= left || bottom <= top) return;
     const corner = toScreen(from.start[0] + left * from.step[0], from.start[1] + top * from.step[1]);
     const end = toScreen(from.start[0] + right * from.step[0], from.start[1] + bottom * from.step[1]);
+    // A patch may reach beyond the slide; there is nothing to colour there.
+    const first = toScreen(0, 0), last = toScreen(slide.width, slide.height);
+    context.save();
+    context.beginPath();
+    context.rect(first.x, first.y, last.x - first.x, last.y - first.y);
+    context.clip();
     context.imageSmoothingEnabled = false;
     context.drawImage(cells, left, top, right - left, bottom - top, corner.x, corner.y, end.x - corner.x, end.y - corner.y);
+    context.restore();
   }
 
   function twice(context, width) {

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wsikit.errors import StoreError
 from wsikit.stages.evaluation.slides import HeldOut, Metrics, arrays, interval_json
+from wsikit.stages.heatmaps.run_scores import run_names
 from wsikit.training.metrics.delong import DeLong, delong_test
 from wsikit.training.metrics.metrics import classification_metrics, metric_differences
 
@@ -96,12 +97,13 @@ def compare(first: HeldOut, second: HeldOut) -> Comparison:
     theirs = both[[f"prob_{c}_second" for c in classes]].to_numpy(np.float64)
     options = {"bootstrap": first.config.train.bootstrap, "seed": first.config.seed}
     owners = both["patient_id"]
+    ours_name, theirs_name = run_names([one.run.path.resolve() for one in (first, second)])
     if len(classes) == 2:
         test = delong_test(labels == 1, ours[:, 1], theirs[:, 1])
     else:
         test = DeLong(None, None, None, None, None, None, NOT_TWO_CLASSES)
     return Comparison(
-        names=(first.title, second.title),
+        names=(ours_name, theirs_name),
         labels=labels,
         probabilities=(ours, theirs),
         classes=classes,

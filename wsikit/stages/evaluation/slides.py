@@ -38,9 +38,8 @@ class HeldOut:
 
     @property
     def title(self) -> str:
-        """Name the run; a folder called just "run" is told apart by the one it lies in."""
-        path = self.run.path.resolve()
-        return f"{path.parent.name} / {path.name}" if path.name == "run" else path.name
+        """Name the run."""
+        return run_title(self.run.path)
 
     @property
     def positive(self) -> str | None:
@@ -55,6 +54,12 @@ class HeldOut:
             labels, probabilities, table["patient_id"],
             bootstrap=self.config.train.bootstrap, seed=self.config.seed,
         )  # fmt: skip
+
+
+def run_title(path: Path) -> str:
+    """Name a run; a folder called just "run" is told apart by the one it lies in."""
+    path = path.resolve()
+    return f"{path.parent.name} / {path.name}" if path.name == "run" else path.name
 
 
 def read_held_out(path: Path) -> HeldOut:

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
+from numpy.typing import NDArray
 from PIL import Image
 
 from wsikit.config import HeatmapConfig
 from wsikit.errors import StoreError, WsikitError
 from wsikit.heatmap.colours import heat_lut
-from wsikit.heatmap.paint import blend
+from wsikit.heatmap.paint import blend, mix, value_map
 from wsikit.reports.cohort_report import CohortReport, CohortRow, write_cohort_page
 from wsikit.reports.text import Estimate
+from wsikit.stages.evaluation.slides import run_title
 from wsikit.stages.heatmaps.file_names import PAGE, files_there
 from wsikit.stages.heatmaps.overview import overview
 from wsikit.stages.heatmaps.run_scores import predictions
@@ -25,12 +27,16 @@ from wsikit.stages.labelled import NO_TISSUE
 from wsikit.stages.progress import Outcome
 from wsikit.stages.run_folder import RunFacts, RunFolder
 from wsikit.store.store import Store
+from wsikit.types import Size, UInt8Image
 
 THUMBNAIL_PX = 240
 QUALITY = 78
 
 COLOUR_STEPS = 8
 """Colours from low to high that the page's scale is drawn from."""
+
+TISSUE_SLIDES = 8
+"""How many slides say what tissue the scale's colours are laid over."""
 
 LINK_NAMES = {
     "{slide_id}.png": "picture",
@@ -80,11 +86,16 @@ def small_heatmap(slide: SlideHeatmap) -> bytes:
     scale = (across * image.width / small.width, down * image.height / small.height)
     config = slide.config
     painted = blend(
-        np.asarray(small, np.uint8), scale, shown.scores, max(config.alpha, 0.6), config.colours
+        np.asarray(small, np.uint8), scale, shown.scores, _opacity(config), config.colours
     )
     buffer = io.BytesIO()
     Image.fromarray(painted).save(buffer, "JPEG", quality=QUALITY)
     return buffer.getvalue()
+
+
+def _opacity(config: HeatmapConfig) -> float:
+    """Return the share of the colour on a small heatmap, where a faint one would not be seen."""
+    return max(config.alpha, 0.6)
 
 
 def thumbnail_file(folder: Path, slide_id: str) -> Path:
@@ -126,13 +137,13 @@ def write_cohort_report(
     ]
     path = folder / PAGE
     report = CohortReport(
-        title=f"{run.path.absolute().name}: all slides",
+        title=f"{run_title(run.path)}: all slides",
         probability_of=f"probability of {_shown(classes)}" if classes else "probability",
         meaning=meaning,
         rows=rows,
         measured=dict(_measured(run)),
         notes=list(_notes(run, rows)),
-        colours=_colours(config),
+        colours=_colours(config, _tissue(store, folder)),
     )
     write_cohort_page(path, report)
     return path
@@ -273,7 +284,30 @@ def _notes(run: RunFolder, rows: list[CohortRow]) -> Iterator[str]:
         yield TRAINED_ON
 
 
-def _colours(config: HeatmapConfig) -> list[str]:
-    table = heat_lut(config.colours)
+def _tissue(store: Store, folder: Path) -> UInt8Image:
+    """Return the mean colour, (3,), under the patches of some slides that are shown; else white."""
+    means: list[NDArray[np.floating]] = []
+    for slide_id in store.slide_ids():
+        if len(means) == TISSUE_SLIDES:
+            break
+        if not thumbnail_file(folder, slide_id).exists():
+            continue
+        try:
+            stored = store.slide(slide_id)
+            image, corners = stored.thumbnail(), stored.patches.xy_l0
+        except WsikitError:  # told of when it is drawn
+            continue
+        place = (image.shape[:2], stored.thumbnail_scale, corners, Size(*stored.grid.side_l0()))
+        _, inside = value_map(*place, np.zeros(len(corners)))
+        if inside.any():
+            means.append(image[inside].mean(axis=0))
+    mean = np.mean(means, axis=0) if means else np.full(3, 255.0)
+    return np.asarray(np.rint(mean), np.uint8)
+
+
+def _colours(config: HeatmapConfig, tissue: UInt8Image) -> list[str]:
+    """Return what low and high look like over tissue."""
+    under = np.ascontiguousarray(np.broadcast_to(tissue, (256, 3)))
+    table = mix(under, heat_lut(config.colours), _opacity(config))
     steps = [round(i * 255 / (COLOUR_STEPS - 1)) for i in range(COLOUR_STEPS)]
     return ["#" + bytes(table[step].tolist()).hex() for step in steps]

@@ -32,6 +32,9 @@ from wsikit.training.patches.network_input import read_network_input
 
 STAGE = "grad-cam"
 
+SPLIT_WORDS = {"train": "trained on", "val": "used to choose the epoch", "test": "held out"}
+"""What each part of the run's split was to the network that is shown it."""
+
 
 class GradCam:
     """Show pictures to a run's networks and see what they looked at.
@@ -55,6 +58,8 @@ class GradCam:
     def __init__(
         self, store: Store, run: RunFolder, device: str, say: Callable[[str], None]
     ) -> None:
+        if not run.path.is_dir():
+            raise StoreError(f"{run.path}: there is no such folder", "name a trained run")
         if not run.begun:
             raise StoreError(
                 f"{run.path}: holds scores and no trained run, so there is no network to look into",
@@ -128,11 +133,10 @@ def _patch_method(run: RunFolder, facts: RunFacts) -> PatchMethod:
 
 
 def _told(row: Mapping[str, str]) -> str:
-    """Say what the run knows of a slide, and whether its network was kept from it."""
+    """Say what the run knows of a slide, and what its network had of it."""
     if not row.get("label"):
         return ""
-    seen = "held out" if row.get("split") == "test" else "seen in training"
-    return f"; labelled {row['label']}, {seen}"
+    return f"; labelled {row['label']}, {SPLIT_WORDS[row['split']]}"
 
 
 def run_grad_cam(

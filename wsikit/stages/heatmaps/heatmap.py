@@ -166,7 +166,7 @@ def _check_kind(job: _Job, chosen: Sequence[str]) -> None:
             )
         job.restride  # noqa: B018 what keeps all slides from being scored is told at once
     if GRAD_CAM in job.config.formats:
-        if not pictures:
+        if pictures is False:
             raise UsageError(
                 f"{job.store.path}: holds slides, and Grad-CAM is drawn of single pictures, which "
                 "wsikit ingest stores",
@@ -176,14 +176,17 @@ def _check_kind(job: _Job, chosen: Sequence[str]) -> None:
             job.grad_cam  # noqa: B018 likewise; where all is drawn, torch need not be loaded
 
 
-def _holds_pictures(store: Store, chosen: Sequence[str]) -> bool:
-    """Tell whether the slides are collections of pictures: the first that can be read tells."""
+def _holds_pictures(store: Store, chosen: Sequence[str]) -> bool | None:
+    """Tell whether the slides are collections of pictures: the first that can be read tells.
+
+    None: none can be read, as where the store is not the one that was scored.
+    """
     for slide_id in chosen:
         try:
             return store.slide(slide_id).is_collection
         except WsikitError:  # told of when it is drawn
             continue
-    return False
+    return None
 
 
 def _chosen(store: Store, run: RunFolder, slide_ids: Sequence[str] | None) -> list[str]:

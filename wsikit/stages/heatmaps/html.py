@@ -9,6 +9,9 @@ from wsikit.heatmap.viewer.write import Subject, write_folder, write_single_file
 from wsikit.stages.heatmaps.slide_heatmap import Pixels, SlideHeatmap
 from wsikit.types import Size
 
+SMALL_PX = 2000
+"""A slide whose picture would be smaller than this along its longer side is shown finer."""
+
 
 def write(slide: SlideHeatmap, folder: Path) -> None:
     """Write `<slide_id>/index.html`, and beside it the tiles and patches that it shows."""
@@ -32,6 +35,13 @@ def write_file(slide: SlideHeatmap, folder: Path) -> None:
         )
 
 
+def _picture_mpp(slide: SlideHeatmap) -> float:
+    """Return the configured um per px, or a finer one where that leaves a small slide a blur."""
+    size, mpp = slide.stored.grid.slide_px, slide.stored.mpp_l0
+    longer_um = max(size.width * mpp.x, size.height * mpp.y)
+    return min(slide.config.html_mpp, longer_um / SMALL_PX)
+
+
 def _subject(slide: SlideHeatmap, pixels: Pixels) -> Subject:
     stored, config = slide.stored, slide.config
     runs = [(slide.run, slide.scores), *((other.name, other.scores) for other in slide.others)]
@@ -44,7 +54,7 @@ def _subject(slide: SlideHeatmap, pixels: Pixels) -> Subject:
         read=pixels.read,
         finest=pixels.mpp,
         patch_mpp=stored.mpp,
-        picture_mpp=config.html_mpp if stored.mpp_known else 0.0,  # 0: the finest
+        picture_mpp=_picture_mpp(slide) if stored.mpp_known else 0.0,  # 0: the finest
         most_patches=config.html_patches,
         colours=config.colours,
         alpha=config.alpha,
