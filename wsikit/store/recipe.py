@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Recipe = Mapping[str, Any]
+
+NAMED = 4
+"""Differences of two recipes that an error names."""
 
 
 def recipe_id(recipe: Recipe) -> str:
@@ -26,3 +29,9 @@ def differences(old: Recipe, new: Recipe, prefix: str = "") -> list[str]:
         elif a != b:
             found.append(f"{prefix}{key}: {a} -> {b}")
     return found
+
+
+def few(changed: Sequence[str]) -> str:
+    """Name the first of some differences, and how many more there are, for an error's one line."""
+    said = "; ".join(changed[:NAMED])
+    return said + (f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else "")

@@ -12,7 +12,7 @@ from typing import Any
 
 from wsikit.atomic import locked, write_json
 from wsikit.errors import StoreError
-from wsikit.store.recipe import Recipe, differences
+from wsikit.store.recipe import Recipe, differences, few
 from wsikit.store.status import StageStatus, read_status, write_status
 from wsikit.store.stored_slide import StoredSlide
 
@@ -20,9 +20,6 @@ SCHEMA = 1
 KIND = "wsi"
 META = "wsikit.json"
 FOLDERS = ("slides", "status", ".staging")
-NAMED = 4
-"""Differences of two recipes that an error names."""
-
 _SLIDE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
@@ -180,10 +177,8 @@ def _other_recipe(path: Path, old: Recipe, new: Recipe, changed: Sequence[str]) 
     if old.get("ingest") != new.get("ingest"):
         made = f"'wsikit ingest {old['ingest']}'" if "ingest" in old else "'wsikit tile'"
         return StoreError(f"{path}: the store was made by {made}", "name another store")
-    said = "; ".join(changed[:NAMED])
-    rest = f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
     return StoreError(
-        f"{path}: the store was made by another recipe ({said}{rest})",
+        f"{path}: the store was made by another recipe ({few(changed)})",
         "use the same settings, another store, or --overwrite",
     )
 

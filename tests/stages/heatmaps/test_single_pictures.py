@@ -190,7 +190,7 @@ def test_scores_elsewhere_need_the_run_that_made_them(made: Made) -> None:
     outcome = run_heatmap(made.store, out, None, GRAD_CAM, scorer=Scorer(made.run, None, "cpu"))
     assert outcome.done == ids
     with pytest.raises(StoreError, match="nosuch: there is no such folder"):
-        run_heatmap(made.store, out, None, GRAD_CAM, scorer=Scorer(Path("nosuch")), overwrite=True)
+        GradCam(Store(made.store), RunFolder(Path("nosuch")), "cpu", print)
 
 
 def test_a_store_of_other_pictures_is_not_called_one_of_slides(made: Made) -> None:

@@ -24,7 +24,7 @@ from wsikit.stages.prediction.standing import known_splits, mean_prediction, sta
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
 from wsikit.stages.slide_loop import chosen_slides
-from wsikit.store.recipe import differences
+from wsikit.store.recipe import differences, few
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.training.bags.predict import BagPrediction
@@ -151,9 +151,12 @@ def check_recipe(store: Store, facts: RunFacts) -> None:
     changed = differences(facts.tile_recipe, store.tile_recipe)
     decisive = [c for c in changed if not c.startswith(("codec", "thumbnail"))]
     if decisive:
+        pictures = "ingest" in facts.tile_recipe
         raise StoreError(
-            f"{store.path}: tiled otherwise than the run's slides ({'; '.join(decisive)})",
-            "give the slides in place of the store, and they are tiled as the run's were",
+            f"{store.path}: tiled otherwise than the run's slides ({few(decisive)})",
+            "take them with wsikit ingest as the run's were"
+            if pictures
+            else "give the slides in place of the store, and they are tiled as the run's were",
         )
 
 
