@@ -9,7 +9,7 @@ from typing import Any
 
 Recipe = Mapping[str, Any]
 
-NAMED = 4
+NAMED = 8
 """Differences of two recipes that an error names."""
 
 
