@@ -309,7 +309,10 @@ class HeatmapConfig(Section):
     )
     regions: tuple[str, ...] = Field((), description="classes that --truth outlines; none: all")
     html_mpp: float = Field(
-        1.0, ge=0.05, le=1000, description="um per px of the HTML page's picture; small slides finer"
+        1.0,
+        ge=0.05,
+        le=1000,
+        description="um per px of the HTML page's picture; small slides finer",
     )
     html_patches: int = Field(
         500, ge=0, description="patches the HTML page keeps at full size, the highest and lowest"
