@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wsikit.cli import console
-from wsikit.cli.console import LineProgress, exit_code
-from wsikit.stages.progress import Outcome
+from wsikit.cli.console import LineProgress
 
 
 def test_a_log_shows_small_units_once_a_minute(
@@ -26,14 +25,3 @@ def test_a_log_shows_small_units_once_a_minute(
         "train 242/500  batch 120",
         "train 301/500  epoch 1",
     ]
-
-
-def test_slides_that_failed_for_one_reason_share_a_line(capsys: pytest.CaptureFixture) -> None:
-    reasons = {
-        "a": "a.png: no mpp: give --mpp",
-        "b": "b.png: no mpp: give --mpp",
-        "c": "c.svs: cut",
-    }
-    assert exit_code(Outcome(failed=reasons), "tile") == 1
-    lines = capsys.readouterr().err.splitlines()[1:]
-    assert lines == ["error: 2 slides: no mpp: give --mpp", "  a, b", "error: c: c.svs: cut"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -119,19 +118,8 @@ def print_error(error: WsikitError) -> None:
 
 
 def exit_code(outcome: Outcome, stage: str) -> int:
-    """Sum up a stage on stderr; 1 if a slide failed, each one named, else 0.
-
-    Slides that failed for one reason, but for the names in it, share a line.
-    """
+    """Sum up a stage on stderr; 1 if a slide failed, each one named, else 0."""
     print(f"{stage}: {outcome.summary()}", file=sys.stderr)
-    alike: dict[str, list[str]] = {}
     for slide_id, reason in sorted(outcome.failed.items()):
-        own_name = re.match(rf"{re.escape(slide_id)}[^:]*: ", reason)
-        alike.setdefault(reason[own_name.end() :] if own_name else reason, []).append(slide_id)
-    for reason, slide_ids in alike.items():
-        if len(slide_ids) == 1:
-            print(f"error: {slide_ids[0]}: {outcome.failed[slide_ids[0]]}", file=sys.stderr)
-        else:
-            print(f"error: {len(slide_ids)} slides: {reason}", file=sys.stderr)
-            print(f"  {', '.join(slide_ids)}", file=sys.stderr)
+        print(f"error: {slide_id}: {reason}", file=sys.stderr)
     return 1 if outcome.failed else 0
