@@ -189,6 +189,9 @@ def test_scores_elsewhere_need_the_run_that_made_them(made: Made) -> None:
         run_heatmap(made.store, out, None, GRAD_CAM, scorer=CPU)
     outcome = run_heatmap(made.store, out, None, GRAD_CAM, scorer=Scorer(made.run, None, "cpu"))
     assert outcome.done == ids
+    nosuch = Scorer(Path("nosuch"), None, "cpu")
+    with pytest.raises(StoreError, match="nosuch: there is no such folder"):  # though all is drawn
+        run_heatmap(made.store, out, None, GRAD_CAM, scorer=nosuch, overwrite=True)
     with pytest.raises(StoreError, match="nosuch: there is no such folder"):
         GradCam(Store(made.store), RunFolder(Path("nosuch")), "cpu", print)
 

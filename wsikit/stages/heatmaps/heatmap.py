@@ -172,7 +172,8 @@ def _check_kind(job: _Job, chosen: Sequence[str]) -> None:
                 "wsikit ingest stores",
                 "leave grad-cam out of --format",
             )
-        if not all(Made(job.folder, slide_id).has(GRAD_CAM) for slide_id in chosen):
+        drawn = all(Made(job.folder, slide_id).has(GRAD_CAM) for slide_id in chosen)
+        if job.overwrite or not drawn:
             job.grad_cam  # noqa: B018 likewise; where all is drawn, torch need not be loaded
 
 
