@@ -36,7 +36,8 @@ from shared.report import at_least, at_most, line, options, report
 from wsikit.config import load_config
 from wsikit.execution.pool import Pool, SerialPool, open_pool
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tiling.tile import SHARD_TASKS, run_tile
+from wsikit.stages.tiling.preload import SHARD_TASKS
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.types import Size, UInt8Image

@@ -10,7 +10,8 @@ from protocol import Job, serve
 from wsikit.config import load_config
 from wsikit.execution.pool import Pool, open_pool
 from wsikit.stages.cohort import source_slides
-from wsikit.stages.tiling.tile import SHARD_TASKS, run_tile
+from wsikit.stages.tiling.preload import SHARD_TASKS
+from wsikit.stages.tiling.tile import run_tile
 from wsikit.store.store import Store
 
 

@@ -76,11 +76,16 @@ def tile(
 
       wsikit tile slides/ -o store --keep annotations/ --reference best.svs --preview
     """
-    from wsikit.execution.pool import job_script, open_pool
+    from wsikit.execution.pool import job_script, open_pool, prepare_pool
+    from wsikit.stages.tiling.preload import SHARD_TASKS
+
+    asked = worker_count(workers)
+    prepare_pool(asked, scheduler, slurm=slurm, preload=[SHARD_TASKS])
+
     from wsikit.slides.find import passed_over_pictures
     from wsikit.stages.cohort import parse_mpp, source_slides
     from wsikit.stages.tiling.stain_reference import reference_file
-    from wsikit.stages.tiling.tile import SHARD_TASKS, check_store, run_tile
+    from wsikit.stages.tiling.tile import check_store, run_tile
 
     if print_job_script:
         if slurm is None:
@@ -94,7 +99,7 @@ def tile(
         say(f"left out: {picture}: a picture beside slides; name it to have it tiled")
     with reference_file(reference, given_mpp, settings.tile) as recipe:
         check_store(sources, output, recipe, overwrite)
-        count = min(worker_count(workers), max(1, len(sources) * 8))
+        count = min(asked, max(1, len(sources) * 8))
         with open_pool(count, scheduler, slurm=slurm, say=say, preload=[SHARD_TASKS]) as pool:
             outcome = run_tile(
                 sources, output, recipe,

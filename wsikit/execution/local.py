@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,8 +11,9 @@ from distributed.system import MEMORY_LIMIT
 
 from wsikit.execution.dashboard import say_dashboard
 from wsikit.execution.dask_pool import DaskPool
+from wsikit.execution.fork_server import start_fork_server, start_method, worker_environment
 from wsikit.execution.quiet import quiet
-from wsikit.execution.settings import WORKER_ENVIRONMENT, dask_settings
+from wsikit.execution.settings import dask_settings
 from wsikit.execution.supply import Supply
 from wsikit.execution.watch import Say
 
@@ -31,10 +31,13 @@ def local_pool(workers: int, say: Say, preload: Sequence[str] = ()) -> Iterator[
         say: told what the user should see.
         preload: modules that they import as they start.
     """
+    start_fork_server(preload)
     with (
         quiet(),
-        _environment_restored(),
-        dask.config.set(dask_settings()),
+        worker_environment(),
+        dask.config.set(
+            {**dask_settings(), "distributed.worker.multiprocessing-method": start_method()}
+        ),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -68,16 +71,3 @@ def memory_limit(workers: int, total: int, say: Say) -> int:
             f" {max(1, total // NEEDED_BYTES)}"
         )
     return max(share, NEEDED_BYTES)
-
-
-@contextmanager
-def _environment_restored() -> Iterator[None]:
-    """Undo what Dask sets for workers: it sets it in this process, and leaves it there."""
-    before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wsikit.errors import UsageError
+from wsikit.execution.fork_server import start_fork_server
 from wsikit.execution.task import Pool, PoolError, SerialPool, Task
 
-__all__ = ["Pool", "PoolError", "SerialPool", "Task", "job_script", "open_pool"]
+__all__ = ["Pool", "PoolError", "SerialPool", "Task", "job_script", "open_pool", "prepare_pool"]
 
 
 @contextmanager
@@ -64,6 +65,18 @@ def open_pool(
             yield pool
     else:
         yield SerialPool()
+
+
+def prepare_pool(
+    workers: int,
+    scheduler: str | None = None,
+    *,
+    slurm: Path | None = None,
+    preload: Sequence[str] = (),
+) -> None:
+    """Let local workers' imports begin while this process still does its own; see `open_pool`."""
+    if workers > 1 and scheduler is None and slurm is None:
+        start_fork_server(preload)
 
 
 def job_script(slurm: Path) -> str:

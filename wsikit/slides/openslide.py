@@ -13,9 +13,7 @@ from PIL import Image
 from wsikit.errors import SlideError
 from wsikit.slides.alpha import onto_white
 from wsikit.slides.chatter import without_chatter
-from wsikit.slides.dicom_colour import frames_are_ycbcr
 from wsikit.slides.dicom_lengths import refuse_lengths
-from wsikit.slides.dicom_series import series_of
 from wsikit.slides.files import DICOM_SUFFIX, dicom_files, slide_files, unreadable
 from wsikit.slides.fingerprint import quick_stamp
 from wsikit.slides.properties import finite_number, safe_properties
@@ -110,6 +108,8 @@ def _is_mislabelled(path: Path, stated: Mapping[str, str], size_l0: Size) -> boo
     """Tell whether OpenSlide takes a slide's YCbCr for RGB, since its DICOM header says so."""
     if stated.get("dicom.PhotometricInterpretation") != "RGB":
         return False
+    from wsikit.slides.dicom_colour import frames_are_ycbcr  # pydicom is slow to import
+
     return frames_are_ycbcr(slide_files(path), stated.get(_SERIES, ""), size_l0)
 
 
@@ -167,6 +167,8 @@ def _open_series(folder: Path) -> tuple[Path, OpenSlide]:
 
 def _refuse_damaged(refused: Mapping[Path, SlideError], series: str, name: str) -> None:
     """Refuse a series one of whose files cannot be opened: OpenSlide would leave a level out."""
+    from wsikit.slides.dicom_series import series_of  # pydicom is slow to import
+
     for file, error in refused.items():
         if series_of(file) in (None, series):
             problem = error.what.removeprefix(f"{name}: ")

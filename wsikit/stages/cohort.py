@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from wsikit.errors import CohortError, StoreError, UsageError
 from wsikit.slides.open import default_slide_id, find_slides
 from wsikit.store.store import checked_slide_id
 from wsikit.types import Mpp
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def read_cohort(path: Path) -> pd.DataFrame:
 
 def read_rows(path: Path) -> pd.DataFrame:
     """Read a CSV as text, every row as long as the header."""
+    import pandas as pd  # a sixth of the start-up of a command that slides are named to
+
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [(reader.line_num, row) for reader in [csv.reader(file)] for row in reader]

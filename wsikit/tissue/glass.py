@@ -103,8 +103,12 @@ def optical_density(image: UInt8Image, glass: GlassColour) -> FloatArray:
         (3, h, w) float32, base 10; 0 for glass and for whatever is brighter.
     """
     values = np.arange(256)
-    tables = [np.log10((level + 1) / (values + 1)).clip(min=0) for level in glass]
-    return np.stack([t.astype(np.float32)[image[..., c]] for c, t in enumerate(tables)])
+    density = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, level in enumerate(glass):
+        table = np.log10((level + 1) / (values + 1)).clip(min=0).astype(np.float32)
+        # No value is outside the table; to look for that, "raise" would copy all of it.
+        np.take(table, image[..., channel], out=density[channel], mode="clip")
+    return density
 
 
 def _is_flat(image: UInt8Image, step: int) -> BoolMask:

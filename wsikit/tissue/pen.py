@@ -6,10 +6,13 @@ at 4 to 29 um per px; `docs/filters.md` has the figures.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from scipy import ndimage
 
 from wsikit.tissue.pieces import large_pieces
+from wsikit.tissue.strips import mask_by_strips
 from wsikit.types import BoolMask, FloatArray
 
 COLD = ((1.25, 0.2), (0.85, 0.6))
@@ -55,10 +58,11 @@ def pen_marks(density: FloatArray, mpp: tuple[float, float], least_um2: float) -
         (h, w) bool.
     """
     least_px = least_um2 / (mpp[0] * mpp[1])
-    strong = _is_cold(density, COLD)
-    marks = large_pieces(strong | _is_cold(density, COLD_RIM), least_px, seen=strong)
-    marks |= large_pieces(_is_warm(density), least_px)
-    marks |= large_pieces(_is_black(density, *BLACK), least_px)
+    strong = mask_by_strips(partial(_is_cold, rules=COLD), density)
+    weak = mask_by_strips(partial(_is_cold, rules=COLD_RIM), density)
+    marks = large_pieces(strong | weak, least_px, seen=strong)
+    for rule in (_is_warm, _is_black):
+        marks |= large_pieces(mask_by_strips(rule, density), least_px)
     grow = tuple(2 * round(GROW_UM / side) + 1 for side in reversed(mpp))
     return np.asarray(ndimage.maximum_filter(marks, grow)) if marks.any() else marks
 
@@ -77,7 +81,8 @@ def _is_warm(density: FloatArray) -> BoolMask:
     return _any([*inks, (blue > YELLOW[0]) & (blue > YELLOW[1] * green)])
 
 
-def _is_black(density: FloatArray, least: float, most_spread: float) -> BoolMask:
+def _is_black(density: FloatArray) -> BoolMask:
+    least, most_spread = BLACK
     low, high = density.min(axis=0), density.max(axis=0)
     return np.asarray((low > least) & (high - low < most_spread * high))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
@@ -10,6 +11,7 @@ from scipy import ndimage
 from wsikit.tissue.glass import glass_colour, missing, optical_density
 from wsikit.tissue.pen import pen_marks
 from wsikit.tissue.pieces import fill_holes, large_pieces
+from wsikit.tissue.strips import mask_by_strips
 from wsikit.types import BoolMask, FloatArray, UInt8Image
 
 SMOOTH_UM = 8.0
@@ -71,7 +73,8 @@ def tissue_mask(
     for channel in range(3):
         sigma = (SMOOTH_UM / mpp[1], SMOOTH_UM / mpp[0])
         density[channel] = ndimage.gaussian_filter(density[channel], sigma)
-    mask = _is_stained(density, settings.stain) & ~missing(image)
+    mask = mask_by_strips(partial(_is_stained, least=settings.stain), density)
+    mask &= ~missing(image)
     ink = pen_marks(density, mpp, settings.min_pen_um2) if settings.pen else np.zeros_like(mask)
     least_px = min(settings.min_piece_um2 / pixel_um2, SPECK_SHARE * mask.size)
     mask = large_pieces(mask & ~ink, least_px)

@@ -17,8 +17,9 @@ from wsikit.stages.prediction.predict import check_recipe, run_predict
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFolder
 from wsikit.stages.slide_loop import chosen_slides
+from wsikit.stages.tiling.preload import SHARD_TASKS
 from wsikit.stages.tiling.slide import slide_grid
-from wsikit.stages.tiling.tile import SHARD_TASKS, check_store, run_tile
+from wsikit.stages.tiling.tile import check_store, run_tile
 from wsikit.stages.training.model_folder import Model
 from wsikit.store.store import Store
 

@@ -20,7 +20,8 @@ from wsikit.stages.graphs.graph import run_graph
 from wsikit.stages.heatmaps.heatmap import run_heatmap
 from wsikit.stages.prediction.predict import run_predict
 from wsikit.stages.progress import Outcome, Progress
-from wsikit.stages.tiling.tile import SHARD_TASKS, check_store, run_tile
+from wsikit.stages.tiling.preload import SHARD_TASKS
+from wsikit.stages.tiling.tile import check_store, run_tile
 from wsikit.stages.training.begin_run import check_devices
 from wsikit.stages.training.split_file import read_split
 from wsikit.stages.training.train import run_train

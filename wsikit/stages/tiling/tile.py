@@ -41,9 +41,6 @@ from wsikit.store.store import Store
 
 STAGE = "tile"
 
-SHARD_TASKS = "wsikit.stages.tiling.slide"
-"""The module that workers need, for a pool to preload."""
-
 
 def run_tile(
     sources: Sequence[SourceSlide],

@@ -122,7 +122,10 @@ class DistilModule(FitModule):
         """Have the teacher and the bank label patches of positive slides."""
         margins = _margins(self._score(self.teacher.network, self._view(patches, views)))
         self._check_finite(margins)
-        return self.bank.update(positions, margins) if self._distil.bank else margins.sigmoid()
+        labels = self.bank.update(positions, margins) if self._distil.bank else margins.sigmoid()
+        if self.current_epoch < self._distil.warm_up:
+            return torch.full_like(labels, self._distil.share)
+        return labels
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Let the teacher follow each step of the student."""

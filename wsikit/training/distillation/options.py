@@ -18,6 +18,8 @@ class DistilOptions:
         epsilon: how soft the bank's labels are, above 0; see `wsikit.heads.sinkhorn`.
         iterations: steps of Sinkhorn-Knopp at most; 100 always meet the share.
         momentum: lambda, how much of itself the teacher keeps in a step, 0 to 1.
+        warm_up: epochs in which all labels of positive slides' patches are K, as a bank without any
+            opinion would give them (epsilon towards infinity); 0 for none, as in the source.
         centred: whether the bank keeps scores relative to their level when they were made.
         bank: whether labels come from the Prediction Bank; else they are the teacher's own
             probabilities, to see what the bank is worth.
@@ -30,6 +32,7 @@ class DistilOptions:
     epsilon: float = 0.5
     iterations: int = 100
     momentum: float = 0.99
+    warm_up: int = 0
     centred: bool = True
     bank: bool = True
 
@@ -38,6 +41,7 @@ class DistilOptions:
         check_number("epsilon", self.epsilon, 1e-6, 1000)
         check_number("momentum", self.momentum, 0, 1)
         check_at_least("iterations", self.iterations, 1)
+        check_at_least("warm_up", self.warm_up, 0)
         for name in ("centred", "bank"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}", "give true or false")

@@ -1,0 +1,98 @@
+"""Workers are forks of one server, which goes when this process goes, however it goes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from tests.execution.conftest import wait_until
+from wsikit.execution.fork_server import start_fork_server, start_method, worker_environment
+from wsikit.execution.pool import Task, open_pool
+
+MODULE = "wsikit.phantoms.noise"
+"""Nothing that a worker would import by itself."""
+
+KILLED = f"""
+import os, signal, psutil
+from wsikit.execution.pool import open_pool
+if __name__ == "__main__":
+    with open_pool(2, preload=[{MODULE!r}]):
+        print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+FRESH = f"""
+from tests.execution.test_fork_server import imported
+from wsikit.execution.pool import Task, open_pool
+if __name__ == "__main__":
+    with open_pool(2, preload=[{MODULE!r}]) as pool:
+        for n in range(4):
+            pool.submit(Task(n, imported))
+        print({{pool.next_done().result() for _ in range(4)}})
+"""
+
+
+def parents() -> tuple[int, int]:
+    """Return the ids of a worker's parent and grandparent."""
+    return os.getppid(), psutil.Process(os.getppid()).ppid()
+
+
+def imported() -> bool:
+    """Tell whether the module was there before anybody asked for it."""
+    return MODULE in sys.modules
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.skipif(start_method() == "spawn", reason="no fork server on this system")
+def test_workers_are_children_of_a_server_that_is_ours() -> None:
+    with open_pool(2) as pool:
+        for n in range(4):
+            pool.submit(Task(n, parents))
+        found = {pool.next_done().result() for _ in range(4)}
+    assert len(found) == 1
+    server, ours = found.pop()
+    assert (server != os.getpid(), ours) == (True, os.getpid())
+
+
+def test_workers_have_the_modules_from_the_start() -> None:
+    done = run(FRESH)
+    assert (done.stdout, done.stderr) == ("{True}\n", "")
+
+
+def test_killed_it_leaves_no_process_behind() -> None:
+    done = run(KILLED)
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) >= 3
+    wait_until(lambda: not any(map(alive, pids)), 30)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_module_that_is_not_there_is_left_to_the_workers() -> None:
+    start_fork_server(["no_such_module"])
+
+
+def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    with worker_environment():
+        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
+        assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert os.environ["MALLOC_TRIM_THRESHOLD_"] == "65536"
+    assert "MKL_NUM_THREADS" not in os.environ

@@ -1,0 +1,56 @@
+"""Start worker processes as forks of a server that has imported what they need.
+
+A worker that starts as a new Python spends seconds of processor time on imports, and so does each
+one beside it. The server does that once, and while this process does its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_all_start_methods
+
+from wsikit.execution.settings import WORKER_ENVIRONMENT
+
+WORKER = "distributed.nanny"
+"""The module that a Dask worker process begins in."""
+
+
+def start_method() -> str:
+    """Return how `multiprocessing` is to start workers: `spawn` where it cannot fork a server."""
+    return "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+
+
+def start_fork_server(modules: Sequence[str]) -> None:
+    """Start the server, and do not wait for it; one that runs already stays as it is.
+
+    It ends with this process. Nothing runs in it but imports, so that it has one thread and a fork
+    of it no lock that somebody held.
+
+    Args:
+        modules: what it imports, beside Dask; one that cannot be imported is left to the workers.
+    """
+    if start_method() == "spawn":
+        return
+    forkserver.set_forkserver_preload([WORKER, *modules])
+    with worker_environment():
+        forkserver.ensure_running()
+
+
+@contextmanager
+def worker_environment() -> Iterator[None]:
+    """Set for a while what workers start with, and put back what was there."""
+    before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
+    _set({name: None if v is None else str(v) for name, v in WORKER_ENVIRONMENT.items()})
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(environment: dict[str, str | None]) -> None:
+    for name, value in environment.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
