@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,10 @@ from tests.training.distil_pictures import (
 )
 from tests.training.patch_pictures import tiny_network
 from wsikit.errors import CohortError, ConfigError, StoreError, WsikitError
+from wsikit.heads.bag import Bag
 from wsikit.heads.instance import InstanceHead
 from wsikit.heads.instance_pool import InstancePool
+from wsikit.training.bags.bags import BagDataset
 from wsikit.training.distillation.data import DistilBatch
 from wsikit.training.distillation.fit import Distillation, distil_features, distil_patches
 from wsikit.training.distillation.module import DistilModule, Student
@@ -42,7 +46,7 @@ OPTIONS = PatchFitOptions(
     epochs=3, lr=1e-2, weight_decay=0, patience=99, batch_size=16, device="cpu"
 )
 SETTINGS = Distillation(
-    OPTIONS, DistilOptions(share=SHARE, epsilon=0.5, momentum=0.9), InstancePool()
+    OPTIONS, DistilOptions(share=SHARE, epsilon=0.5, momentum=0.9, warm_up=0), InstancePool()
 )
 
 
@@ -194,6 +198,67 @@ def test_the_loss_is_the_sum_of_both_cross_entropies() -> None:
     assert loss.item() == pytest.approx((learnt.mean() + guided.mean()).item(), rel=1e-5)
     np.testing.assert_allclose(module.bank.logits[[4, 7, 30]], [-1.0, -2.0, 3.0], rtol=1e-6)
     assert int((~module.bank.logits.isnan()).sum()) == 3
+
+
+def test_while_it_warms_up_every_label_is_the_share_and_the_bank_fills() -> None:
+    module = module_of(Linear(2.0, -1.0), share=0.3, warm_up=1)
+    loss = module.training_step(BATCH, 0)
+    odds, labels = torch.tensor([1.0, 0.0, 5.0]), torch.full((3,), 0.3)
+    learnt = functional.binary_cross_entropy_with_logits(odds, labels)
+    guided = functional.softplus(torch.tensor([-5.0, -1.0])).mean()
+    assert loss.item() == pytest.approx((learnt + guided).item(), rel=1e-5)
+    np.testing.assert_allclose(module.bank.logits[[4, 7, 30]], [-1.0, -2.0, 3.0], rtol=1e-6)
+
+
+def test_the_share_that_labels_the_warm_up_is_what_the_bank_gives_as_epsilon_grows() -> None:
+    module = module_of(Linear(2.0, -1.0), share=0.3, epsilon=1000.0)
+    positive = BATCH.positions >= 0
+    labels = module._labels(BATCH.patches[positive], BATCH.positions[positive], torch.Generator())
+    np.testing.assert_allclose(labels, 0.3, atol=2e-3)
+
+
+RARE, WIDE = 4, 256
+
+
+@cache
+def rare_bag(slide_id: str) -> Bag:
+    """A hundred patches, of which `RARE` of an odd slide are shifted in 8 of many features."""
+    number = int(slide_id)
+    features = np.random.default_rng(number).normal(size=(100, WIDE)).astype(np.float32)
+    features[: RARE * (number % 2), :8] += 2
+    return Bag(torch.from_numpy(features), torch.zeros(100, 2, dtype=torch.int64))
+
+
+def rare_bags(numbers: Sequence[int]) -> BagDataset:
+    return BagDataset([str(n) for n in numbers], [n % 2 for n in numbers], rare_bag)
+
+
+def rare_auc(folder: Path, seed: int, warm_up: int) -> float:
+    """Return the patch AUC on unseen positive slides, after twenty epochs at most."""
+    given = settings(20, seed, share=RARE / 100, momentum=0.99, warm_up=warm_up)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = InstanceHead(WIDE, 2)
+    distil_features(head, rare_bags(range(24)), rare_bags(VAL), given, FeatureViews(), folder)
+    with torch.no_grad():
+        scores = [
+            head.patch_logits(rare_bag(str(n)).features).softmax(1).numpy()
+            for n in range(301, 321, 2)
+        ]
+    truth = np.tile(np.arange(100) < RARE, len(scores)).astype(int)
+    found = auc(truth, np.concatenate(scores))
+    assert found is not None
+    return found
+
+
+def test_rare_patches_are_found_sooner_after_a_warm_up(tmp_path: Path) -> None:
+    """The first labels of a bank are a guess, which training keeps to."""
+    cold, warm = (
+        np.mean([rare_auc(tmp_path / f"{warm_up}-{seed}", seed, warm_up) for seed in range(3)])
+        for warm_up in (0, 2)
+    )
+    assert warm > cold + 0.03
+    assert warm > 0.8
 
 
 def test_without_the_bank_labels_are_the_teachers_own() -> None:

@@ -55,8 +55,9 @@ class DistilModule(FitModule):
 
         L = CE(student(view 2), label of the bank) + CE(student(negative patch), 0)
 
-    Then the teacher moves towards the student. The student sees both kinds of patch in one batch,
-    so that no norm can tell them apart by its batch.
+    In the first epochs (`warm_up`) the bank fills but has no say, and every patch of a positive
+    slide is labelled K. Then the teacher moves towards the student. The student sees both kinds of
+    patch in one batch, so that no norm can tell them apart by its batch.
 
     Logs `train_loss` every epoch, and over validation *slides* `val_auc` and `val_loss`. The latter
     chooses the best epoch: the share of pairs of a positive and a negative slide that their pooled
@@ -122,7 +123,9 @@ class DistilModule(FitModule):
         """Have the teacher and the bank label patches of positive slides."""
         margins = _margins(self._score(self.teacher.network, self._view(patches, views)))
         self._check_finite(margins)
-        labels = self.bank.update(positions, margins) if self._distil.bank else margins.sigmoid()
+        if not self._distil.bank:
+            return margins.sigmoid()
+        labels = self.bank.update(positions, margins)
         if self.current_epoch < self._distil.warm_up:
             return torch.full_like(labels, self._distil.share)
         return labels

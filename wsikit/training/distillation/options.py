@@ -18,8 +18,9 @@ class DistilOptions:
         epsilon: how soft the bank's labels are, above 0; see `wsikit.heads.sinkhorn`.
         iterations: steps of Sinkhorn-Knopp at most; 100 always meet the share.
         momentum: lambda, how much of itself the teacher keeps in a step, 0 to 1.
-        warm_up: epochs in which all labels of positive slides' patches are K, as a bank without any
-            opinion would give them (epsilon towards infinity); 0 for none, as in the source.
+        warm_up: first epochs in which every patch of a positive slide has the label K, as the bank
+            gives it as epsilon grows; 0 for none, as in the source. Else the first labels are those
+            of a network that has learnt nothing, and training keeps to them.
         centred: whether the bank keeps scores relative to their level when they were made.
         bank: whether labels come from the Prediction Bank; else they are the teacher's own
             probabilities, to see what the bank is worth.
@@ -32,7 +33,7 @@ class DistilOptions:
     epsilon: float = 0.5
     iterations: int = 100
     momentum: float = 0.99
-    warm_up: int = 0
+    warm_up: int = 2
     centred: bool = True
     bank: bool = True
 
