@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from multiprocessing import get_all_start_methods
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.execution.conftest import wait_until
-from wsikit.execution.fork_server import start_fork_server, start_method, worker_environment
+from wsikit.execution.fork_server import METHOD, start_fork_server, worker_environment
 from wsikit.execution.pool import Task, open_pool
 
 MODULE = "wsikit.phantoms.noise"
@@ -46,13 +48,14 @@ def imported() -> bool:
     return MODULE in sys.modules
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120
-    )
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True, text=True, timeout=120, env={**os.environ, **environment},
+    )  # fmt: skip
 
 
-@pytest.mark.skipif(start_method() == "spawn", reason="no fork server on this system")
+@pytest.mark.skipif(METHOD not in get_all_start_methods(), reason="no fork server on this system")
 def test_workers_are_children_of_a_server_that_is_ours() -> None:
     with open_pool(2) as pool:
         for n in range(4):
@@ -65,6 +68,14 @@ def test_workers_are_children_of_a_server_that_is_ours() -> None:
 
 def test_workers_have_the_modules_from_the_start() -> None:
     done = run(FRESH)
+    assert (done.stdout, done.stderr) == ("{True}\n", "")
+
+
+def test_where_no_server_can_be_each_worker_imports_for_itself(tmp_path: Path) -> None:
+    """The path of a socket has 108 bytes at most, which temporary folders of clusters exceed."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    done = run(FRESH, TMPDIR=str(deep))
     assert (done.stdout, done.stderr) == ("{True}\n", "")
 
 

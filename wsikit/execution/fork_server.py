@@ -17,12 +17,10 @@ WORKER = "distributed.nanny"
 """The module that a Dask worker process begins in."""
 
 
-def start_method() -> str:
-    """Return how `multiprocessing` is to start workers: `spawn` where it cannot fork a server."""
-    return "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
+METHOD = "forkserver"
 
 
-def start_fork_server(modules: Sequence[str]) -> None:
+def start_fork_server(modules: Sequence[str]) -> bool:
     """Start the server, and do not wait for it; one that runs already stays as it is.
 
     It ends with this process. Nothing runs in it but imports, so that it has one thread and a fork
@@ -30,12 +28,19 @@ def start_fork_server(modules: Sequence[str]) -> None:
 
     Args:
         modules: what it imports, beside Dask; one that cannot be imported is left to the workers.
+
+    Returns:
+        Whether it runs: not every system can, and its socket, a temporary file, takes no long path.
     """
-    if start_method() == "spawn":
-        return
+    if METHOD not in get_all_start_methods():
+        return False
     forkserver.set_forkserver_preload([WORKER, *modules])
-    with worker_environment():
-        forkserver.ensure_running()
+    try:
+        with worker_environment():
+            forkserver.ensure_running()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

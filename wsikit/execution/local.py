@@ -11,7 +11,7 @@ from distributed.system import MEMORY_LIMIT
 
 from wsikit.execution.dashboard import say_dashboard
 from wsikit.execution.dask_pool import DaskPool
-from wsikit.execution.fork_server import start_fork_server, start_method, worker_environment
+from wsikit.execution.fork_server import METHOD, start_fork_server, worker_environment
 from wsikit.execution.quiet import quiet
 from wsikit.execution.settings import dask_settings
 from wsikit.execution.supply import Supply
@@ -31,13 +31,11 @@ def local_pool(workers: int, say: Say, preload: Sequence[str] = ()) -> Iterator[
         say: told what the user should see.
         preload: modules that they import as they start.
     """
-    start_fork_server(preload)
+    method = METHOD if start_fork_server(preload) else "spawn"
     with (
         quiet(),
         worker_environment(),
-        dask.config.set(
-            {**dask_settings(), "distributed.worker.multiprocessing-method": start_method()}
-        ),
+        dask.config.set({**dask_settings(), "distributed.worker.multiprocessing-method": method}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
