@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from tests.execution.conftest import wait_until
-from wsikit.execution.fork_server import METHOD, start_fork_server, worker_environment
+from wsikit.execution.fork_server import METHOD, environment, start_fork_server
 from wsikit.execution.pool import Task, open_pool
+from wsikit.execution.settings import WORKER_ENVIRONMENT
 
 MODULE = "wsikit.phantoms.noise"
 """Nothing that a worker would import by itself."""
@@ -79,6 +80,23 @@ def test_where_no_server_can_be_each_worker_imports_for_itself(tmp_path: Path) -
     assert (done.stdout, done.stderr) == ("{True}\n", "")
 
 
+def test_a_file_with_a_librarys_name_in_the_users_folder_is_not_imported(tmp_path: Path) -> None:
+    script, here = tmp_path / "script" / "run.py", tmp_path / "here"
+    for folder in (script.parent, here):
+        folder.mkdir()
+    script.write_text(FRESH.replace("tests.execution.test_fork_server", "elsewhere"))
+    (script.parent / "elsewhere.py").write_text(
+        f"import sys\ndef imported(): return {MODULE!r} in sys.modules\n"
+    )
+    for name in ("numpy", "distributed", "random", "wsikit"):
+        (here / f"{name}.py").write_text(f"open('{name}.seen', 'w').close()\n")
+    done = subprocess.run(
+        [sys.executable, script], cwd=here, capture_output=True, text=True, timeout=120
+    )
+    assert (done.stdout, done.stderr) == ("{True}\n", "")
+    assert list(here.glob("*.seen")) == []
+
+
 def test_killed_it_leaves_no_process_behind() -> None:
     done = run(KILLED)
     pids = [int(pid) for pid in done.stdout.split()]
@@ -101,7 +119,7 @@ def test_the_environment_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with worker_environment():
+    with environment(WORKER_ENVIRONMENT):
         assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "1"
         assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
     assert os.environ["OMP_NUM_THREADS"] == "7"

@@ -7,7 +7,7 @@ one beside it. The server does that once, and while this process does its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_all_start_methods
 
@@ -18,6 +18,9 @@ WORKER = "distributed.nanny"
 
 
 METHOD = "forkserver"
+
+SAFE_PATH = {"PYTHONSAFEPATH": 1}
+"""The server must not import a file of the user's folder that has a library's name."""
 
 
 def start_fork_server(modules: Sequence[str]) -> bool:
@@ -36,7 +39,7 @@ def start_fork_server(modules: Sequence[str]) -> bool:
         return False
     forkserver.set_forkserver_preload([WORKER, *modules])
     try:
-        with worker_environment():
+        with environment({**WORKER_ENVIRONMENT, **SAFE_PATH}):
             forkserver.ensure_running()
     except OSError:
         return False
@@ -44,18 +47,18 @@ def start_fork_server(modules: Sequence[str]) -> bool:
 
 
 @contextmanager
-def worker_environment() -> Iterator[None]:
-    """Set for a while what workers start with, and put back what was there."""
-    before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
-    _set({name: None if v is None else str(v) for name, v in WORKER_ENVIRONMENT.items()})
+def environment(wanted: Mapping[str, object]) -> Iterator[None]:
+    """Set environment variables for a while (None: unset), and put back what was there."""
+    before = {name: os.environ.get(name) for name in wanted}
+    _set({name: None if value is None else str(value) for name, value in wanted.items()})
     try:
         yield
     finally:
         _set(before)
 
 
-def _set(environment: dict[str, str | None]) -> None:
-    for name, value in environment.items():
+def _set(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
