@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -422,6 +423,13 @@ def test_a_damaged_thumbnail_is_one_line(store: Store) -> None:
         if chunk.is_file():
             chunk.write_bytes(b"garbage" * 9)
     with pytest.raises(StoreError, match="cannot be read"):
+        store.slide("s").thumbnail()
+
+
+def test_a_thumbnail_that_is_not_there_is_named(store: Store) -> None:
+    write_slide(store)
+    shutil.rmtree(store.slide_path("s") / "thumbnail")
+    with pytest.raises(StoreError, match=r"cannot be read \(it has no 'thumbnail'\)"):
         store.slide("s").thumbnail()
 
 

@@ -51,5 +51,5 @@ def _header(path: Path) -> dict[str, object]:
 
 def _damaged(path: Path, why: str) -> WeightsError:
     return WeightsError(
-        f"{path.name}: not a readable safetensors file ({why})", "copy or download it again"
+        f"{path}: not a readable safetensors file ({why})", "copy or download it again"
     )

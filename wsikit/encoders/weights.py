@@ -60,7 +60,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise WeightsError(
-            f"{path.name}: not a readable safetensors file ({error})", "copy or download it again"
+            f"{path}: not a readable safetensors file ({error})", "copy or download it again"
         ) from error
 
 

@@ -131,8 +131,9 @@ class StoredSlide:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> StoreError:
+        why = f"it has no {error}" if isinstance(error, _ABSENCE) else error
         return StoreError(
-            f"{self.path}: the stored slide cannot be read ({error})",
+            f"{self.path}: the stored slide cannot be read ({why})",
             "make it again: the same command with --overwrite and --slide, or tile --overwrite",
         )
 
