@@ -81,9 +81,6 @@ TRAIN = (
 PIXELS = ("train.patch.input_px=48", "train.patch.per_slide=32", "train.epochs=15")
 """For processors: small pictures, few patches a slide and epoch, half the epochs."""
 
-FEATURES = ("train.epochs=50", "train.patience=50", "train.lr=5e-3")
-"""What docs/self-distillation.md advises for features of a small cohort."""
-
 PUBLISHED_MUSK = (0.900, 0.050)
 TUMOUR = 0.5
 
@@ -115,7 +112,7 @@ class Study:
 
     def config(self, cohort: Cohort, method: str, seed: int) -> Config:
         """Return the recipe of one training."""
-        own = {FROM_PIXELS: self.pixels, FROM_FEATURES: FEATURES}.get(method, ())
+        own = {FROM_PIXELS: self.pixels, FROM_FEATURES: cohort.distil}.get(method, ())
         if method in (FROM_PIXELS, FROM_FEATURES):
             own = (*own, f"train.head.share={cohort.share}")
         quick = ("train.epochs=2", "train.patience=2") if self.small else ()
