@@ -274,6 +274,33 @@ def test_figures_of_a_part_of_the_held_out_slides_are_refused(
     assert "1 held-out slides have no prediction (s5)" in error_line(answer)
 
 
+@pytest.mark.parametrize("score", ["", "x", "nan", "7"])
+def test_a_score_that_is_no_probability_is_one_line(
+    wsikit: Wsikit, trained: Path, score: str
+) -> None:
+    header, *rows = (trained / "predictions.csv").read_text().splitlines()
+    column = next(c for c in header.split(",") if c.startswith("prob_"))
+    number = header.split(",").index(column)
+    held_out = next(row for row in rows if row.startswith("s5,")).split(",")
+    held_out[number] = score
+    changed = [",".join(held_out) if row.startswith("s5,") else row for row in rows]
+    (trained / "predictions.csv").write_text("\n".join([header, *changed]) + "\n")
+    answer = wsikit("evaluate", trained)
+    assert answer.code == 2
+    assert f"for {column} of s5: a probability is from 0 to 1" in error_line(answer)
+
+
+def test_a_wrong_option_of_a_head_leaves_no_run_behind(
+    wsikit: Wsikit, prepared: Path, tmp_path: Path
+) -> None:
+    cohort = table(tmp_path, [f"s{n},{n % 2}" for n in range(6)], "slide_id,label")
+    arguments = ("train", prepared, "--labels", cohort, "-o", tmp_path / "new", "--epochs", "1")
+    answer = wsikit(*arguments, "--set", "train.head.dropout=x")
+    assert answer.code == 2
+    assert "dropout" in error_line(answer)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_wrong_call_with_overwrite_spares_the_run(
     wsikit: Wsikit, prepared: Path, trained: Path
 ) -> None:

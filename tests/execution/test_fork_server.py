@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from multiprocessing import get_all_start_methods
 from pathlib import Path
 
@@ -36,6 +38,28 @@ if __name__ == "__main__":
         for n in range(4):
             pool.submit(Task(n, imported))
         print({{pool.next_done().result() for _ in range(4)}})
+"""
+
+
+INTERRUPTED = """
+import time
+from wsikit.execution.pool import Task, open_pool, prepare_pool
+if __name__ == "__main__":
+    prepare_pool(2, preload=["wsikit.stages.tiling.slide"])
+    try:
+        print("the server imports", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    with open_pool(2) as pool:
+        pool.submit(Task("a", time.sleep, (0,)))
+        pool.next_done()
+        pool.submit(Task("b", time.sleep, (2,)))
+        try:
+            print("workers work", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
 """
 
 
@@ -102,6 +126,22 @@ def test_killed_it_leaves_no_process_behind() -> None:
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) >= 3
     wait_until(lambda: not any(map(alive, pids)), 30)
+
+
+def test_an_interrupt_from_the_terminal_is_heard_by_this_process_alone() -> None:
+    """Not by the server, busy with its imports, nor by the workers that it became."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for moment in ("the server imports", "workers work"):
+        assert process.stdout.readline().strip() == moment
+        time.sleep(0.4)  # by then a new process has put Python's handlers in place
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stdout.readline().strip() == "interrupted"
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
 
 
 def alive(pid: int) -> bool:

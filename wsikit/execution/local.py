@@ -11,9 +11,9 @@ from distributed.system import MEMORY_LIMIT
 
 from wsikit.execution.dashboard import say_dashboard
 from wsikit.execution.dask_pool import DaskPool
-from wsikit.execution.fork_server import METHOD, environment, start_fork_server
+from wsikit.execution.fork_server import ENVIRONMENT, METHOD, environment, start_fork_server
 from wsikit.execution.quiet import quiet
-from wsikit.execution.settings import WORKER_ENVIRONMENT, dask_settings
+from wsikit.execution.settings import dask_settings
 from wsikit.execution.supply import Supply
 from wsikit.execution.watch import Say
 
@@ -34,7 +34,7 @@ def local_pool(workers: int, say: Say, preload: Sequence[str] = ()) -> Iterator[
     method = METHOD if start_fork_server(preload) else "spawn"
     with (
         quiet(),
-        environment(WORKER_ENVIRONMENT),
+        environment(ENVIRONMENT),
         dask.config.set({**dask_settings(), "distributed.worker.multiprocessing-method": method}),
         LocalCluster(
             n_workers=workers,

@@ -169,9 +169,9 @@ class Linear(torch.nn.Module):
         return torch.stack([torch.zeros_like(odds), odds], dim=1)
 
 
-def module_of(network: torch.nn.Module, **distil: object) -> DistilModule:
+def module_of(network: torch.nn.Module, epochs: int = 4, **distil: object) -> DistilModule:
     student = Student(network, lambda n, x: n(x), lambda x, _: x)
-    given = settings(1, **distil)
+    given = settings(epochs, **distil)
     module = DistilModule(
         student, mixed_side(TRAIN).slides, mixed_side(VAL).slides, given.options, given.distil,
         given.pool,
@@ -200,8 +200,9 @@ def test_the_loss_is_the_sum_of_both_cross_entropies() -> None:
     assert int((~module.bank.logits.isnan()).sum()) == 3
 
 
-def test_while_it_warms_up_every_label_is_the_share_and_the_bank_fills() -> None:
-    module = module_of(Linear(2.0, -1.0), share=0.3, warm_up=1)
+@pytest.mark.parametrize("warm_up", [1, 9])
+def test_while_it_warms_up_every_label_is_the_share_and_the_bank_fills(warm_up: int) -> None:
+    module = module_of(Linear(2.0, -1.0), share=0.3, warm_up=warm_up)
     loss = module.training_step(BATCH, 0)
     odds, labels = torch.tensor([1.0, 0.0, 5.0]), torch.full((3,), 0.3)
     learnt = functional.binary_cross_entropy_with_logits(odds, labels)
@@ -215,6 +216,12 @@ def test_the_share_that_labels_the_warm_up_is_what_the_bank_gives_as_epsilon_gro
     positive = BATCH.positions >= 0
     labels = module._labels(BATCH.patches[positive], BATCH.positions[positive], torch.Generator())
     np.testing.assert_allclose(labels, 0.3, atol=2e-3)
+
+
+def test_a_short_fit_is_warm_for_a_quarter_of_its_epochs_at_most() -> None:
+    short = module_of(Linear(2.0, -1.0), epochs=3, share=0.3, warm_up=2)
+    none = module_of(Linear(2.0, -1.0), epochs=3, share=0.3, warm_up=0)
+    assert short.training_step(BATCH, 0) == none.training_step(BATCH, 0)
 
 
 RARE, WIDE = 4, 256

@@ -115,3 +115,11 @@ def _check(table: pd.DataFrame, splits: pd.DataFrame, facts: RunFacts, path: Pat
     if missing or unknown:
         what = f"lacks {sorted(missing)[0]}" if missing else f"has the label {sorted(unknown)[0]!r}"
         raise StoreError(f"{path}: predictions.csv {what}", "run wsikit predict again")
+    for column in (f"prob_{c}" for c in facts.classes):
+        wrong = table[~pd.to_numeric(table[column], errors="coerce").between(0, 1)]
+        if len(wrong):
+            slide_id, value = wrong.iloc[0][["slide_id", column]]
+            raise StoreError(
+                f"{path}: predictions.csv has {str(value)!r} for {column} of {slide_id}",
+                "a probability is from 0 to 1: run wsikit predict again",
+            )

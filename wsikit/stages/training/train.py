@@ -107,6 +107,7 @@ def run_train(
     mention(labelled, progress)
     facts = run_facts(store, config, labelled, encoder_id, graph)
     method.check_classes(facts.classes)
+    untrained_head(facts, config, 0)  # a wrong option is said now, before there is a folder
     run = RunFolder(run_path)
     splits = begin_run(
         run, config, facts, labelled.table, overwrite,

@@ -26,6 +26,9 @@ from wsikit.training.patches.plan import PatchSlide
 TIE = 0.01
 """What cross-entropy counts where slides are in order already."""
 
+WARM_UP_PART = 4
+"""At most one epoch in so many is warm-up: a fit that only warms up learns nothing."""
+
 Score = Callable[[nn.Module, Tensor], Tensor]
 """Run a network, the student's or the teacher's: patches in, (B, 2) logits out."""
 
@@ -95,6 +98,7 @@ class DistilModule(FitModule):
         )  # fmt: skip
         _, self._score, self._view, self._begin_epoch = student
         self._options, self._distil, self._pool = options, distil, pool
+        self._warm_up = min(distil.warm_up, options.epochs // WARM_UP_PART)
         self._val_labels = torch.tensor([slide.label for slide in val_slides])
         self._scored: list[tuple[Tensor, Tensor]] = []
 
@@ -126,7 +130,7 @@ class DistilModule(FitModule):
         if not self._distil.bank:
             return margins.sigmoid()
         labels = self.bank.update(positions, margins)
-        if self.current_epoch < self._distil.warm_up:
+        if self.current_epoch < self._warm_up:
             return torch.full_like(labels, self._distil.share)
         return labels
 

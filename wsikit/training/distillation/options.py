@@ -20,7 +20,8 @@ class DistilOptions:
         momentum: lambda, how much of itself the teacher keeps in a step, 0 to 1.
         warm_up: first epochs in which every patch of a positive slide has the label K, as the bank
             gives it as epsilon grows; 0 for none, as in the source. Else the first labels are those
-            of a network that has learnt nothing, and training keeps to them.
+            of a network that has learnt nothing, and training keeps to them. At most a quarter of
+            the epochs, whatever is asked for.
         centred: whether the bank keeps scores relative to their level when they were made.
         bank: whether labels come from the Prediction Bank; else they are the teacher's own
             probabilities, to see what the bank is worth.
