@@ -49,6 +49,7 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
     "default": [{}],
     "chosen": [{"share": 0.3}, {"share": 0.3, "epsilon": 1.0}],
     "bank": [{"bank": False}],
+    "warm_up": [{"warm_up": n} for n in (2, 5)],
     "centred": [{"per_slide": 6}, {"per_slide": 6, "centred": False}, {"centred": False}],
     "share": [{"share": k} for k in (0.05, 0.1, 0.4, 0.6)],
     "epsilon": [{"epsilon": e} for e in (0.05, 0.2, 1.0, 2.0)],
@@ -64,8 +65,9 @@ POOLS = ({"pool": "mean"}, {"pool": "max"}, {"pool": "top", "top": 0.05}, {}, {"
 SHOWN = ("val_loss", "last_val_loss", "patch_auc", "recall", "specificity", "seconds")
 LR = {"pixels": 1e-2, "features": 5e-3}
 BATCH = 16
-BASE = {"share": 0.2}
-"""What the trials begin from beside the defaults: the true share, not the one that came out."""
+BASE = {"share": 0.2, "warm_up": 0}
+"""What the trials begin from beside the defaults: the true share, not the one that came out; and no
+warm-up, which is younger than the tables."""
 
 SLIDES = 40
 PX = 16
