@@ -17,8 +17,8 @@ from wsikit.execution.settings import WORKER_ENVIRONMENT
 WORKER = "distributed.nanny"
 """The module that a Dask worker process begins in."""
 
-
 METHOD = "forkserver"
+"""What `multiprocessing` calls this way to start a process."""
 
 ENVIRONMENT = {**WORKER_ENVIRONMENT, "PYTHONSAFEPATH": 1}
 """What the server starts with. It must not import a file of the user's folder that has a library's
@@ -31,7 +31,7 @@ def start_fork_server(modules: Sequence[str]) -> bool:
 
     It ends with this process. Nothing runs in it but imports, so that it has one thread and a fork
     of it no lock that somebody held. Neither it nor its forks hear Ctrl-C, which a terminal sends
-    to all: this process does, and ends them.
+    to all: this process does, and ends them. (One that Dask starts where this was killed does.)
 
     Args:
         modules: what it imports, beside Dask; one that cannot be imported is left to the workers.
