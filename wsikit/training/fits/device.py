@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 
 from wsikit.errors import ConfigError, UsageError, nearest
+from wsikit.freed_memory import keep_freed_memory
 from wsikit.training.fits.options import DEVICES
 
 
 def resolve_device(name: str) -> torch.device:
-    """Turn a device word into a torch device.
+    """Turn a device word into a torch device, and set this process up for it.
+
+    On the processor, memory that is freed is kept from then on; see `keep_freed_memory`.
 
     Args:
         name: `auto` (the GPU where there is one), `cpu` or `cuda`.
@@ -23,4 +26,7 @@ def resolve_device(name: str) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UsageError("device 'cuda' was asked for but torch sees no GPU", "use --device cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if available and name != "cpu":
+        return torch.device("cuda")
+    keep_freed_memory()
+    return torch.device("cpu")
