@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,18 @@ class HeadConformance:
                 head(bare)
         else:
             assert torch.equal(head(bare).logits, head(bag).logits)
+
+    def test_features_as_a_store_has_them_score_the_same(self, head: Head) -> None:
+        bag = ring_bag(9)
+        half = replace(bag, features=bag.features.half())
+        fit(head, [half.features])
+        torch.manual_seed(0)  # a head may draw, as Nystrom attention's padding
+        scores = given(head.eval()(half))
+        torch.manual_seed(0)
+        wide = given(head(replace(half, features=half.features.float())))
+        for one, other in zip(scores, wide, strict=True):
+            assert one.dtype == torch.float32
+            assert torch.equal(one, other)
 
     def test_the_bag_is_left_alone(self, head: Head) -> None:
         bag, same = ring_bag(8), ring_bag(8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -415,6 +416,16 @@ def test_a_missing_part_is_never_read_as_zeros(store: Store, part: str) -> None:
 
     with pytest.raises(StoreError, match=f"a part of {part} is missing"):
         read()
+
+
+def test_each_not_a_number_of_float16_counts_as_missing(store: Store) -> None:
+    values = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    write_slide(store)
+    for missing in (False, True):
+        features = np.resize(values[np.isnan(values) == missing], (len(KEPT), 9_000))
+        write_features(store, "s", "e", features, {})
+        with pytest.raises(StoreError, match="missing") if missing else nullcontext():
+            assert np.array_equal(store.slide("s").features("e"), features)
 
 
 def test_a_damaged_thumbnail_is_one_line(store: Store) -> None:

@@ -18,7 +18,8 @@ class Bag:
     """All patches of one slide.
 
     Attributes:
-        features: (N, D) float32.
+        features: (N, D) float32, or float16 as a store may have them: half the memory, and half the
+            way to a GPU. A head makes them float32 first (`Standardise` does).
         rowcol: (N, 2) int64, the patch's row and column in the slide's grid.
         edge_index: (2, E) int64, source and target patch of each edge; None where the head asks
             for no graph.

@@ -33,9 +33,10 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.ones(features))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Standardise (N, D) features; float32 out."""
-        # In place, since memory not yet touched is what costs here; the difference is our own.
-        return (features.float() - self.mean).mul_(self.scale)
+        """Standardise (N, D) features, float32 or float16; float32 out."""
+        # In place, since memory not yet touched is what costs here; the copy is our own.
+        own = features.to(torch.float32, copy=True)
+        return own.sub_(self.mean).mul_(self.scale)
 
     @torch.no_grad()
     def fit(self, bags: Iterable[Tensor]) -> None:

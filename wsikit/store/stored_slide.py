@@ -70,6 +70,9 @@ class PatchIndex:
         return np.stack([self.x, self.y], axis=1)
 
 
+_CACHED_BYTES = 1 << 18
+"""Of an array that is looked through, so many bytes at a time."""
+
 _KINDS = ((3, "uint8"), (1, "uint16"))
 """Channels and type of the images that there are."""
 
@@ -90,8 +93,16 @@ class _Image(NamedTuple):
     codecs: list[dict[str, Any]]
 
 
+def _lacks_a_part(values: NDArray[Any]) -> bool:
+    """Look for the value that no stored array can have: what a chunk that is gone reads as."""
+    rows = max(1, _CACHED_BYTES // max(1, values[:1].nbytes))  # temporaries stay in the cache
+    blocks = (values[top : top + rows] for top in range(0, len(values), rows))
+    return any(bool(_is_missing(block).any()) for block in blocks)
+
+
 def _is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Mark the values that no stored array can have: what a chunk that is gone reads as."""
+    if values.dtype == np.float16:  # by its bits: NumPy's isnan takes 8 times as long
+        return np.asarray((values.view(np.uint16) & 0x7FFF) > 0x7C00)
     if values.dtype.kind == "f":
         return np.asarray(np.isnan(values))
     return np.asarray(values == (UNDECIDED if values.dtype.kind == "u" else MISSING))
@@ -161,7 +172,7 @@ class StoredSlide:
             values = np.asarray(self._array(name)[rows])
         except _DAMAGE as error:
             raise self._damaged(error) from error
-        if _is_missing(values).any():
+        if _lacks_a_part(values):
             raise self._damaged(ValueError(f"a part of {name} is missing"))
         return values
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import numpy as np
 import torch
 
 from wsikit.errors import SlideError
@@ -37,7 +36,7 @@ def _load(store: Store, encoder_id: str, graph_id: str | None, slide_id: str) ->
             "no tissue was found in it, so there is nothing to score",
             "look at what was dropped: wsikit inspect STORE --patches --slide ID",
         )
-    features = torch.from_numpy(slide.features(encoder_id).astype(np.float32))
+    features = torch.from_numpy(slide.features(encoder_id))
     rowcol = torch.from_numpy(slide.patches.rowcol)
     if graph_id is None:
         return Bag(features, rowcol)

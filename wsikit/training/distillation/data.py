@@ -63,7 +63,9 @@ def fetch_features(slides: Sequence[PatchSlide], load: Callable[[str], Tensor]) 
             features = load(slides[int(number)].slide_id)
             if rows is None:
                 rows = torch.empty(len(plan), features.shape[1])
-            rows[torch.from_numpy(places)] = features[torch.from_numpy(plan.indices[places])]
+            rows[torch.from_numpy(places)] = features[
+                torch.from_numpy(plan.indices[places])
+            ].float()
         if rows is not None:
             yield from (rows[torch.from_numpy(part)] for part in _parts(plan, batch_size))
 
