@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import dask
 from distributed import Client, LocalCluster
@@ -12,6 +12,7 @@ from distributed.system import MEMORY_LIMIT
 from wsikit.execution.dashboard import say_dashboard
 from wsikit.execution.dask_pool import DaskPool
 from wsikit.execution.fork_server import ENVIRONMENT, METHOD, environment, start_fork_server
+from wsikit.execution.interrupts import interrupts_wait
 from wsikit.execution.quiet import quiet
 from wsikit.execution.settings import dask_settings
 from wsikit.execution.supply import Supply
@@ -32,25 +33,28 @@ def local_pool(workers: int, say: Say, preload: Sequence[str] = ()) -> Iterator[
         preload: modules that they import as they start.
     """
     method = METHOD if start_fork_server(preload) else "spawn"
-    with (
-        quiet(),
-        environment(ENVIRONMENT),
-        dask.config.set({**dask_settings(), "distributed.worker.multiprocessing-method": method}),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            preload=list(preload),
-            memory_limit=memory_limit(workers, MEMORY_LIMIT, say),
-            dashboard_address="127.0.0.1:0",
-            host="127.0.0.1",
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    settings = {**dask_settings(), "distributed.worker.multiprocessing-method": method}
+    limit = memory_limit(workers, MEMORY_LIMIT, say)
+    with quiet(), environment(ENVIRONMENT), dask.config.set(settings), ExitStack() as started:
+        with interrupts_wait():
+            cluster = started.enter_context(_cluster(workers, limit, preload))
+            client = started.enter_context(Client(cluster))
         say_dashboard(client, say)
         supply = Supply("the local workers", "use fewer --workers", foreign=False)
         yield DaskPool(client, supply, say)
+
+
+def _cluster(workers: int, limit: int, preload: Sequence[str]) -> LocalCluster:
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        preload=list(preload),
+        memory_limit=limit,
+        dashboard_address="127.0.0.1:0",
+        host="127.0.0.1",
+        silence_logs=50,
+    )
 
 
 def memory_limit(workers: int, total: int, say: Say) -> int:
