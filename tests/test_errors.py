@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsikit.errors import UsageError, nearest
+from wsikit.errors import UsageError, few, nearest
 
 MANY = [f"Mass-Training_P_{n:05d}_LEFT_CC_1" for n in range(400)]
 
@@ -28,3 +28,9 @@ def test_of_many_three_are_named_and_their_number_is_said() -> None:
 def test_a_message_is_one_line_whatever_a_file_is_called() -> None:
     error = UsageError("a\nb\x1b[2J: is not\tthere", "look\nagain")
     assert str(error) == "a b?[2J: is not there: look again"
+
+
+def test_the_first_few_are_named_and_the_others_counted() -> None:
+    assert few(["a", "b", "c"]) == "a, b, c"
+    assert few(["a", "b", "c", "d"]) == "a, b, c and 1 more"
+    assert few(["a", "b", "c"], 1, "; ") == "a; and 2 more"

@@ -7,7 +7,7 @@ message as one line and never a traceback. `exit_code` follows the design: 1 whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -90,5 +90,12 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     if len(listed) <= LISTED:
         return f"use one of: {listed}"
     holding = [choice for choice in choices if word in choice][:NEAREST]  # as a patient's number
-    few = holding or get_close_matches(word, choices, NEAREST, cutoff=0.0)
-    return f"the nearest of {len(choices)} are: {', '.join(few)}"
+    closest = holding or get_close_matches(word, choices, NEAREST, cutoff=0.0)
+    return f"the nearest of {len(choices)} are: {', '.join(closest)}"
+
+
+def few(words: Sequence[str], shown: int = 3, joint: str = ", ") -> str:
+    """Name the first of many things, and how many more there are, for an error's one line."""
+    said = joint.join(words[:shown])
+    more = len(words) - shown
+    return said if more < 1 else f"{said}{joint.rstrip(', ')} and {more} more"

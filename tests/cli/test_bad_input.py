@@ -264,6 +264,19 @@ def test_a_split_without_fingerprints_is_one_line(
     assert "column 'fingerprint' is missing" in error_line(answer)
 
 
+@pytest.mark.parametrize("cut", [-1, -30, 200])
+def test_a_split_cut_short_is_one_line(
+    wsikit: Wsikit, prepared: Path, trained: Path, cut: int
+) -> None:
+    """A slide whose row is lost would otherwise be scored as one that no model has seen."""
+    whole = (trained / "split.csv").read_bytes()
+    (trained / "split.csv").write_bytes(whole[:cut])
+    for command in (("predict", prepared, "--run", trained), ("evaluate", trained)):
+        answer = wsikit(*command)
+        assert answer.code == 2
+        assert "split.csv: is not the split that training wrote" in error_line(answer)
+
+
 def test_figures_of_a_part_of_the_held_out_slides_are_refused(
     wsikit: Wsikit, trained: Path
 ) -> None:
@@ -271,7 +284,7 @@ def test_figures_of_a_part_of_the_held_out_slides_are_refused(
     (trained / "predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
     answer = wsikit("evaluate", trained)
     assert answer.code == 2
-    assert "1 held-out slides have no prediction (s5)" in error_line(answer)
+    assert "1 of 2 held-out slides have no prediction (s5)" in error_line(answer)
 
 
 @pytest.mark.parametrize("score", ["", "x", "nan", "7"])

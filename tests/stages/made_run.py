@@ -39,10 +39,9 @@ def make_run(
         graph_id=None, in_features=4, folds=folds, seed=0, tile_recipe={"size": 32, "mpp": 1.0},
         versions={"wsikit": "0"}, dropped={},
     )  # fmt: skip
-    run.begin(load_config(None, [BOOTSTRAP]), facts)
     prints = slides.get("fingerprint", slides["slide_id"])
     known = slides[["fold", "slide_id", "split", "patient_id", "label"]]
-    write_table(run.splits_csv, known.assign(fingerprint=prints))
+    run.begin(load_config(None, [BOOTSTRAP]), facts, known.assign(fingerprint=prints))
     columns = [f"prob_{c}" for c in classes]
     pred = np.array(list(classes))[slides[columns].to_numpy().argmax(axis=1)]
     ids = ["slide_id", "patient_id", "label", "fold", "split"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class RunFacts:
         tile_recipe: how the patches were made.
         versions: of wsikit and the libraries that decide the numbers.
         dropped: slide id -> why it took no part.
+        split_digest: SHA-256 of `split.csv` as training wrote it; None in older runs.
     """
 
     recipe_id: str
@@ -48,6 +50,7 @@ class RunFacts:
     tile_recipe: Mapping[str, Any]
     versions: Mapping[str, str]
     dropped: Mapping[str, str]
+    split_digest: str | None = None
 
 
 class RunFolder:
@@ -104,8 +107,13 @@ class RunFolder:
         ):  # fmt: skip
             file.unlink(missing_ok=True)
 
-    def begin(self, config: Config, facts: RunFacts) -> None:
-        """Write what is known before training.
+    def begin(self, config: Config, facts: RunFacts, splits: pd.DataFrame) -> None:
+        """Write what is known before training; the facts last, by which a run counts as begun.
+
+        Args:
+            config: the recipe.
+            facts: what identifies the run; the split's digest is filled in.
+            splits: which slide stands where.
 
         Raises:
             StoreError: the folder cannot be written.
@@ -113,6 +121,8 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_config(config)
+            write_table(self.splits_csv, splits)
+            facts = replace(facts, split_digest=self._split_digest())
             write_json(self.path / "provenance.json", {"schema": SCHEMA, **asdict(facts)})
         except OSError as error:
             raise StoreError(
@@ -169,9 +179,23 @@ class RunFolder:
         return build_config(Config, content, str(path))
 
     def splits(self) -> pd.DataFrame:
-        """Read which slide stood where, with its patient, label and file."""
+        """Read which slide stood where, with its patient, label and file.
+
+        Raises:
+            StoreError: there is none, or it is another than training wrote: a slide whose row is
+                lost would count as one that the models have never seen.
+        """
         columns = {"fold", "slide_id", "split", "patient_id", "label", "fingerprint"}
-        return self._table(self.splits_csv, "wsikit train --overwrite", columns)
+        table = self._table(self.splits_csv, "wsikit train --overwrite", columns)
+        if self.facts().split_digest not in (None, self._split_digest()):
+            raise StoreError(
+                f"{self.splits_csv}: is not the split that training wrote (cut short or edited)",
+                "put that file back, or run wsikit train --overwrite again",
+            )
+        return table
+
+    def _split_digest(self) -> str:
+        return hashlib.sha256(self.splits_csv.read_bytes()).hexdigest()
 
     def predictions(self) -> pd.DataFrame:
         """Read the predictions; missing text is empty."""

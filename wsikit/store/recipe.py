@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wsikit.errors import few
+
 Recipe = Mapping[str, Any]
 
 NAMED = 8
@@ -31,7 +33,6 @@ def differences(old: Recipe, new: Recipe, prefix: str = "") -> list[str]:
     return found
 
 
-def few(changed: Sequence[str]) -> str:
-    """Name the first of some differences, and how many more there are, for an error's one line."""
-    said = "; ".join(changed[:NAMED])
-    return said + (f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else "")
+def in_short(changed: Sequence[str]) -> str:
+    """Name the first of some differences, and how many more there are."""
+    return few(changed, NAMED, "; ")

@@ -12,7 +12,7 @@ from typing import Any
 
 from wsikit.atomic import locked, write_json
 from wsikit.errors import StoreError
-from wsikit.store.recipe import Recipe, differences, few
+from wsikit.store.recipe import Recipe, differences, in_short
 from wsikit.store.status import StageStatus, read_status, write_status
 from wsikit.store.stored_slide import StoredSlide
 
@@ -178,7 +178,7 @@ def _other_recipe(path: Path, old: Recipe, new: Recipe, changed: Sequence[str]) 
         made = f"'wsikit ingest {old['ingest']}'" if "ingest" in old else "'wsikit tile'"
         return StoreError(f"{path}: the store was made by {made}", "name another store")
     return StoreError(
-        f"{path}: the store was made by another recipe ({few(changed)})",
+        f"{path}: the store was made by another recipe ({in_short(changed)})",
         "use the same settings, another store, or --overwrite",
     )
 

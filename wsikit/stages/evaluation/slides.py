@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from wsikit.config import Config
-from wsikit.errors import StoreError
+from wsikit.errors import StoreError, few
 from wsikit.stages.run_folder import RunFacts, RunFolder
 from wsikit.training.metrics.metrics import Interval, classification_metrics
 
@@ -107,7 +107,8 @@ def _check(table: pd.DataFrame, splits: pd.DataFrame, facts: RunFacts, path: Pat
     left_out = sorted(wanted - set(table["slide_id"]))
     if left_out:
         raise StoreError(
-            f"{path}: {len(left_out)} held-out slides have no prediction ({left_out[0]})",
+            f"{path}: {len(left_out)} of {len(wanted)} held-out slides have no prediction "
+            f"({few(left_out)})",
             "predict them: figures without them would be of another cohort",
         )
     missing = {f"prob_{c}" for c in facts.classes} - set(table.columns)

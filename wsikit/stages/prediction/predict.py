@@ -24,7 +24,7 @@ from wsikit.stages.prediction.standing import known_splits, mean_prediction, sta
 from wsikit.stages.progress import Outcome, Progress, Silent
 from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
 from wsikit.stages.slide_loop import chosen_slides
-from wsikit.store.recipe import differences, few
+from wsikit.store.recipe import differences, in_short
 from wsikit.store.store import Store
 from wsikit.store.stored_slide import StoredSlide
 from wsikit.training.bags.predict import BagPrediction
@@ -153,7 +153,7 @@ def check_recipe(store: Store, facts: RunFacts) -> None:
     if decisive:
         pictures = "ingest" in facts.tile_recipe
         raise StoreError(
-            f"{store.path}: tiled otherwise than the run's slides ({few(decisive)})",
+            f"{store.path}: tiled otherwise than the run's slides ({in_short(decisive)})",
             "take them with wsikit ingest as the run's were"
             if pictures
             else "give the slides in place of the store, and they are tiled as the run's were",

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from wsikit.config import Config, Section
-from wsikit.errors import CohortError, StoreError, UsageError
+from wsikit.errors import CohortError, StoreError, UsageError, few
 from wsikit.methods import Method, PatchMethod
 from wsikit.stages.labelled import Labelled
 from wsikit.stages.progress import Progress
-from wsikit.stages.run_folder import RunFacts, RunFolder, write_table
+from wsikit.stages.run_folder import RunFacts, RunFolder
 from wsikit.stages.training.near_duplicates import SHOWN, find_alike
 from wsikit.stages.training.split_file import GivenSplit
 from wsikit.store.recipe import recipe_id
@@ -196,8 +196,7 @@ def begin_run(
             )
     splits = split_cohort(config, table, store, progress, split)
     run.clear()
-    run.begin(config, facts)
-    write_table(run.splits_csv, splits)
+    run.begin(config, facts, splits)
     return splits
 
 
@@ -245,7 +244,7 @@ def _audit_looks(splits: pd.DataFrame, store: Store, allowed: bool, progress: Pr
     alike, unseen = find_alike(store, slide_ids)
     if unseen:
         words = "not looked at for copies (no thumbnail of a slide to tell by)"
-        progress.say(f"{words}: {_some(unseen)}")
+        progress.say(f"{words}: {few(unseen, SHOWN)}")
     apart = [pair for pair, _ in alike_apart(splits, alike)]
     if apart:
         _say_pairs(apart, progress)
@@ -261,11 +260,6 @@ def _say_pairs(pairs: Sequence[Alike], progress: Progress) -> None:
         )
     if len(pairs) > SHOWN:
         progress.say(f"and {len(pairs) - SHOWN} more pairs")
-
-
-def _some(slide_ids: Sequence[str]) -> str:
-    more = f" and {len(slide_ids) - SHOWN} more" if len(slide_ids) > SHOWN else ""
-    return ", ".join(slide_ids[:SHOWN]) + more
 
 
 def sides_of(splits: pd.DataFrame, fold: int) -> Sides:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from wsikit.errors import CohortError, nearest
+from wsikit.errors import CohortError, few, nearest
 
 SIDES = ("train", "val", "test")
 NAMED = 5
@@ -168,9 +168,7 @@ def _check_filled(table: pd.DataFrame, column: str, fix: str) -> None:
 
 
 def _list(slide_ids: list[str]) -> str:
-    named = ", ".join(f"'{slide_id}'" for slide_id in slide_ids[:NAMED])
-    more = f" and {len(slide_ids) - NAMED} more" if len(slide_ids) > NAMED else ""
-    return f"slides {named}{more}"
+    return "slides " + few([f"'{slide_id}'" for slide_id in slide_ids], NAMED)
 
 
 def _is_number(word: str) -> bool:
