@@ -184,7 +184,7 @@ class TorchmilBags:
         import torch
 
         number = self.numbers[index]
-        return {"X": reader(self.path)(number).features, "Y": torch.tensor(number % 2)}
+        return {"X": reader(self.path)(number).features.float(), "Y": torch.tensor(number % 2)}
 
 
 def by_torchmil(path: Path, size: Size, workers: int) -> list[tuple[float, float | None]]:
