@@ -39,6 +39,7 @@ lint: .venv/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=pipelines $(BIN)/mypy --explicit-package-bases pipelines
 	$(BIN)/lint-imports --no-cache
 
 docs: .venv/.installed-dev

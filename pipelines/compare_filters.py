@@ -280,7 +280,8 @@ def _blurred(image: UInt8Image, blur_um: float, mpp: Mpp) -> UInt8Image:
         image.astype(np.float32), (blur_um / mpp.y, blur_um / mpp.x, 0.0)
     )
     # A scanner out of focus still has its camera's noise.
-    return np.clip(np.round(soft + rng.normal(0, 1, image.shape)), 0, 255).astype(np.uint8)
+    noisy = np.round(soft + rng.normal(0, 1, image.shape))
+    return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
 def phantom_table() -> list[str]:

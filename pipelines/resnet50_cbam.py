@@ -105,16 +105,17 @@ def run_recipe(study: Study, small: bool, seed: int) -> list[str]:
             row["start"] = words or row["start"]
             theirs = SOURCE_G.get(row["start"]) if name == "ResNet50 + CBAM" else None
             second.append(row | ({} if small else _printed(theirs)))
-    run = RunFolder(study.out / _folder("whole-from-patches", list(networks.values())[-1]))
+    last = RunFolder(study.out / _folder("whole-from-patches", list(networks.values())[-1]))
     run_grad_cam(
-        whole, run.path, study.out / "grad-cam",
-        slide_ids=list(run.predictions()["slide_id"]), device=study.device, progress=study.progress,
+        whole, last.path, study.out / "grad-cam",
+        slide_ids=list(last.predictions()["slide_id"]), device=study.device,
+        progress=study.progress,
     )  # fmt: skip
     on_p = held_out(
         study.out / _folder("patches", next(iter(networks.values()))), patches, p_csv, "lesions",
         small,
     )  # fmt: skip
-    on_g = held_out(run.path, whole, g_csv, "mammograms", small)
+    on_g = held_out(last.path, whole, g_csv, "mammograms", small)
     return [
         write_tables(study.out / "table1", f"Patches P: {on_p}.", first),
         write_tables(study.out / "table2", f"Whole mammograms G: {on_g}.", second),

@@ -61,7 +61,13 @@ TRIALS: dict[str, list[dict[str, Any]]] = {
         {"noise": 0.0}, {"noise": 0.5}, {"dropout": 0.0}, {"dropout": 0.25}, {"hidden": 32},
     ],
 }  # fmt: skip
-POOLS = ({"pool": "mean"}, {"pool": "max"}, {"pool": "top", "top": 0.05}, {}, {"top": 0.25})
+POOLS: tuple[dict[str, Any], ...] = (
+    {"pool": "mean"},
+    {"pool": "max"},
+    {"pool": "top", "top": 0.05},
+    {},
+    {"top": 0.25},
+)
 SHOWN = ("val_loss", "last_val_loss", "patch_auc", "recall", "specificity", "seconds")
 LR = {"pixels": 1e-2, "features": 5e-3}
 BATCH = 16
@@ -308,9 +314,10 @@ def main() -> None:
     parser.add_argument("--kinds", default="features,pixels")
     parser.add_argument("--only", default=",".join(TRIALS))
     asked = parser.parse_args()
+    materials: dict[str, type[Pictures | MadeUp]] = {"pixels": Pictures, "features": MadeUp}
     lines = []
     for kind in asked.kinds.split(","):
-        material = {"pixels": Pictures, "features": MadeUp}[kind](asked.share)
+        material = materials[kind](asked.share)
         columns = [*SHOWN, "patch_auc of each seed", *(str(pool) for pool in POOLS)]
         lines += [f"{kind}:", "", f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
         for changes in (c for name in asked.only.split(",") for c in TRIALS[name]):

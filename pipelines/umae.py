@@ -283,6 +283,7 @@ def _scored(study: Study, run: RunFolder, cohort: pd.DataFrame) -> pd.DataFrame:
             config.train.patch.batch_size, method.pool(config.train.head),
         )  # fmt: skip
         own = known.loc[slide_id]
+        assert found.patch_probabilities is not None  # a patch method scores patches
         for number, probabilities in enumerate(found.patch_probabilities):
             label = facts.classes.index(own["label"])
             rows.append((slide_id, own["patient_id"], number, label, float(probabilities[-1])))
