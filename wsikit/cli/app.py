@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wsikit.cli.console import print_error
+from wsikit.cli.console import print_error, say
 from wsikit.cli.demo import demo
 from wsikit.cli.doctor import doctor
 from wsikit.cli.encoders import encoders
@@ -22,9 +22,10 @@ from wsikit.cli.predict import predict
 from wsikit.cli.run import run
 from wsikit.cli.search import search
 from wsikit.cli.status import status
+from wsikit.cli.streams import let_go_of, open_closed_streams
 from wsikit.cli.tile import tile
 from wsikit.cli.train import train
-from wsikit.errors import WsikitError
+from wsikit.errors import UsageError, WsikitError
 
 COMMANDS = (
     tile, extract, graph, train, search, predict, heatmap, evaluate, export, run, status, inspect,
@@ -69,15 +70,28 @@ def _root(
 
 def main() -> None:
     """Run the command line; an error a user can act on is one line, never a traceback."""
+    open_closed_streams()
     try:
-        make_app()()
+        _run()
     except WsikitError as error:
         print_error(error)
         sys.exit(error.exit_code)
+    except OSError as error:  # as a rule the output: on a disk that is full, or nobody reads on
+        if not isinstance(error, BrokenPipeError):
+            print_error(UsageError(f"{error.filename or 'the output'}: {error.strerror or error}"))
+        let_go_of("stdout")
+        sys.exit(1)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            print("interrupted; the same command continues where it stopped", file=sys.stderr)
+            say("interrupted; the same command continues where it stopped")
         raise
+
+
+def _run() -> None:
+    try:
+        make_app()()
+    finally:
+        sys.stdout.flush()  # so that what cannot be written is found here, and not at the very end
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from wsikit.cli.streams import let_go_of
 from wsikit.errors import WsikitError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class LineProgress:
     def say(self, line: str) -> None:
         """Write a line."""
         self._said = time.monotonic()
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
     def finish(self) -> None:
         """End the stage."""
@@ -108,18 +109,24 @@ def make_progress() -> Progress:
 
 
 def say(line: str) -> None:
-    """Write a line to stderr, where it does not mix with results."""
-    print(line, file=sys.stderr, flush=True)
+    """Write a line to stderr, where it does not mix with results.
+
+    A disk that is full under a log is no reason to leave work undone: the exit code tells.
+    """
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        let_go_of("stderr")
 
 
 def print_error(error: WsikitError) -> None:
     """Write an error as one line."""
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    say(f"error: {error}")
 
 
 def exit_code(outcome: Outcome, stage: str) -> int:
     """Sum up a stage on stderr; 1 if a slide failed, each one named, else 0."""
-    print(f"{stage}: {outcome.summary()}", file=sys.stderr)
+    say(f"{stage}: {outcome.summary()}")
     for slide_id, reason in sorted(outcome.failed.items()):
-        print(f"error: {slide_id}: {reason}", file=sys.stderr)
+        say(f"error: {slide_id}: {reason}")
     return 1 if outcome.failed else 0
