@@ -303,6 +303,21 @@ def test_a_score_that_is_no_probability_is_one_line(
     assert f"for {column} of s5: a probability is from 0 to 1" in error_line(answer)
 
 
+@pytest.mark.parametrize("row", ["new,p9", "new,p9,,,,tumor,0.5,0.5"])
+def test_a_row_of_another_slide_that_is_no_prediction_is_one_line(
+    wsikit: Wsikit, trained: Path, row: str
+) -> None:
+    for made in ("metrics.json", "report.html"):
+        (trained / made).unlink(missing_ok=True)
+    with (trained / "predictions.csv").open("a") as file:
+        file.write(row + "\n")
+    answer = wsikit("evaluate", trained)
+    assert answer.code == 2
+    assert "predictions.csv has " in error_line(answer)
+    assert " of new: " in error_line(answer)
+    assert not (trained / "metrics.json").exists()
+
+
 def test_a_wrong_option_of_a_head_leaves_no_run_behind(
     wsikit: Wsikit, prepared: Path, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def read_held_out(path: Path) -> HeldOut:
         raise StoreError(f"{path}: no held-out slide is predicted", "run wsikit train first")
     splits = run.splits()
     _check(table, splits, facts, path)
+    _check_scores(predictions, facts, path)
     tested = splits[splits["split"] == "test"].drop_duplicates("slide_id")
     prints = tested.set_index("slide_id")["fingerprint"]
     table = table.assign(fingerprint=table["slide_id"].map(prints).fillna("").astype(str))
@@ -116,11 +117,18 @@ def _check(table: pd.DataFrame, splits: pd.DataFrame, facts: RunFacts, path: Pat
     if missing or unknown:
         what = f"lacks {sorted(missing)[0]}" if missing else f"has the label {sorted(unknown)[0]!r}"
         raise StoreError(f"{path}: predictions.csv {what}", "run wsikit predict again")
+
+
+def _check_scores(predictions: pd.DataFrame, facts: RunFacts, path: Path) -> None:
+    """Refuse what are no scores, of any slide: the report shows those not held out as well."""
+    again = "run wsikit predict again"
     for column in (f"prob_{c}" for c in facts.classes):
-        wrong = table[~pd.to_numeric(table[column], errors="coerce").between(0, 1)]
-        if len(wrong):
-            slide_id, value = wrong.iloc[0][["slide_id", column]]
+        right = pd.to_numeric(predictions[column], errors="coerce").between(0, 1)
+        for slide_id, value in predictions.loc[~right, ["slide_id", column]].to_numpy():
             raise StoreError(
                 f"{path}: predictions.csv has {str(value)!r} for {column} of {slide_id}",
-                "a probability is from 0 to 1: run wsikit predict again",
+                f"a probability is from 0 to 1: {again}",
             )
+    for slide_id, word in predictions[["slide_id", "pred"]].to_numpy():
+        if word not in facts.classes:
+            raise StoreError(f"{path}: predictions.csv has {word!r} for pred of {slide_id}", again)
