@@ -14,12 +14,14 @@ def interrupts_wait() -> Iterator[None]:
     """Let an interrupt be raised at the end of this block, not in the midst of it.
 
     A library that is interrupted while it starts processes and threads may leave them half begun,
-    and tell of each. A thread other than the main one is never interrupted, and nothing is done.
+    and tell of each. Nothing is done where interrupts do not come anyway: in a thread other than
+    the main one, and in a process that was started to ignore them, as a script's background job.
 
     Raises:
         KeyboardInterrupt: at the end, where there was one.
     """
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
     heard: list[int] = []
@@ -27,7 +29,7 @@ def interrupts_wait() -> Iterator[None]:
     def hear(number: int, _frame: Any) -> None:
         heard.append(number)
 
-    before = signal.signal(signal.SIGINT, hear)
+    signal.signal(signal.SIGINT, hear)
     try:
         yield
     finally:
