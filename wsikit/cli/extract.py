@@ -56,7 +56,10 @@ def extract(
         typer.Option(min=1, help="Patches a step; halved where a GPU's memory does not suffice."),
     ] = None,
     precision: Annotated[
-        PrecisionWord | None, typer.Option(help="Arithmetic; bf16 and fp16 are for GPUs.")
+        PrecisionWord | None,
+        typer.Option(
+            help="Arithmetic; bf16 is quicker on GPUs and on processors that compute in it."
+        ),
     ] = None,
     compile_encoder: Annotated[
         bool | None,
