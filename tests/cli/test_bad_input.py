@@ -218,6 +218,9 @@ def test_what_is_asked_for_is_not_there(
     assert said in error_line(answer)
 
 
+QUICK = ("--method", "abmil", "--epochs", 1, "--set", "train.bootstrap=100")
+
+
 @pytest.fixture
 def trained(wsikit: Wsikit, prepared: Path, tmp_path: Path) -> Path:
     """A small run over the prepared store."""
@@ -225,8 +228,7 @@ def trained(wsikit: Wsikit, prepared: Path, tmp_path: Path) -> Path:
     cohort = table(
         tmp_path, [f"s{n},{n % 2},{s}" for n, s in enumerate(sides)], "slide_id,label,split"
     )
-    options = ("--method", "abmil", "--epochs", 1, "--set", "train.bootstrap=100")
-    answer = wsikit("train", prepared, "--labels", cohort, "-o", tmp_path / "run", *options)
+    answer = wsikit("train", prepared, "--labels", cohort, "-o", tmp_path / "run", *QUICK)
     assert answer.code == 0, answer.err
     return tmp_path / "run"
 
@@ -275,6 +277,19 @@ def test_a_split_cut_short_is_one_line(
         answer = wsikit(*command)
         assert answer.code == 2
         assert "split.csv: is not the split that training wrote" in error_line(answer)
+
+
+def test_a_split_cut_short_is_mended_as_the_error_says(
+    wsikit: Wsikit, prepared: Path, trained: Path, tmp_path: Path
+) -> None:
+    whole = (trained / "split.csv").read_bytes()
+    (trained / "split.csv").write_bytes(whole[:200])
+    cohort = tmp_path / "cohort.csv"
+    again = ("train", prepared, "--labels", cohort, "-o", trained, *QUICK)
+    assert "run wsikit train --overwrite again" in error_line(wsikit(*again))
+    assert wsikit(*again, "--overwrite").code == 0
+    assert (trained / "split.csv").read_bytes() == whole
+    assert wsikit("evaluate", trained).code == 0
 
 
 def test_figures_of_a_part_of_the_held_out_slides_are_refused(

@@ -188,7 +188,11 @@ def begin_run(
     if run.begun:
         same = run.facts().recipe_id == facts.recipe_id
         if same and run.splits_csv.exists():
-            return run.splits()
+            try:
+                return run.splits()
+            except StoreError:  # it is damaged: --overwrite begins the run anew
+                if not overwrite:
+                    raise
         if not same and not overwrite:
             raise StoreError(
                 f"{run.path}: holds a run by another recipe (other settings, slides or labels)",
